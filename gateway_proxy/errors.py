@@ -6,7 +6,8 @@ ProxyError
 ├── JournalUnavailable        the order journal cannot be read or made durable
 ├── BadMessage                bytes or fields that the bus contract does not allow
 │   ├── UnknownOperation      the "op" does not exist on this socket
-│   └── UnsupportedVersion    another major version of the protocol
+│   ├── UnsupportedVersion    another major version of the protocol
+│   └── TooLarge              one frame is longer than the limit
 ├── ProxyUnreachable          no proxy answers at these endpoints
 ├── GatewayUnavailable        the proxy runs, but its Gateway session cannot serve this now
 ├── GatewayTimeout            the Gateway did not answer in time; the verdict says why
@@ -28,7 +29,7 @@ from typing import Any, ClassVar
 
 
 class ProxyError(Exception):
-    """Root of the tree. `code` is the stable word that travels on the bus; `retry_in_s` is None when retrying is useless."""
+    """Root of the tree. `code` is the stable word on the bus; `retry_in_s` is None when retrying is useless."""
 
     code: ClassVar[str] = "internal"
 
@@ -51,7 +52,13 @@ class JournalUnavailable(ProxyError):
 
 
 class BadMessage(ProxyError):
+    """`request_id`: the id of the refused request, None when not even that could be read."""
+
     code = "bad_message"
+
+    def __init__(self, message: str, *, request_id: str | int | None = None, **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.request_id = request_id
 
 
 class UnknownOperation(BadMessage):
@@ -60,6 +67,10 @@ class UnknownOperation(BadMessage):
 
 class UnsupportedVersion(BadMessage):
     code = "unsupported_version"
+
+
+class TooLarge(BadMessage):
+    code = "too_large"
 
 
 class ProxyUnreachable(ProxyError):
@@ -142,7 +153,7 @@ BY_CODE: dict[str, type[ProxyError]] = {error.code: error for error in _tree(Pro
 
 
 def from_reply(error: dict[str, Any]) -> ProxyError:
-    """The exception for an `error` object of a reply. An unknown code becomes a plain ProxyError that keeps the text."""
+    """The exception for an `error` object of a reply. An unknown code becomes a plain ProxyError with its text."""
     kind = BY_CODE.get(str(error.get("code")), ProxyError)
     return kind(
         str(error.get("message") or error.get("code") or "no message"),

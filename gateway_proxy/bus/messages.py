@@ -1,4 +1,4 @@
-"""The words on the bus: frozen dataclasses for every body, request and reply. No behaviour beyond reading a contract key.
+"""The words on the bus: frozen dataclasses for every body, request and reply. No behaviour beyond a contract key.
 
 Units: prices in the contract's currency, sizes in shares or contracts, times in nanoseconds since 1970 UTC
 (names end in `_ns`), durations in seconds or milliseconds (names end in `_s`, `_ms`). None means: IB gave no value.

@@ -22,6 +22,26 @@ POSITIONS: Final = "positions/"
 ACCOUNT: Final = "account/"
 VERDICTS: Final = "verdicts/"
 
+#: Every topic there is, and the kind of message it carries (housekeeping kinds may appear on any of them).
+PATTERNS: Final[dict[str, str]] = {
+    "bars/<symbol>/<size>/": "bar",
+    "quote/<symbol>/": "quote",
+    "chain/<symbol>/": "chain",
+    "orders/<engine>/": "order",
+    FILLS: "fill",
+    POSITIONS: "position",
+    ACCOUNT: "account",
+    HEALTH_GATEWAY: "health",
+    HEALTH_PACING: "health",
+    HEALTH_BREAKERS: "health",
+    HEALTH_LATENCY: "health",
+    HEALTH_STREAMS: "health",
+    HEALTH_BUS: "heartbeat",
+    "health/engine/<name>/": "health",
+    "health/process/<name>/": "health",
+    VERDICTS: "verdict",
+}
+
 #: Our bar sizes and IB's spelling of them (legal list: rule book 1.4).
 BAR_SIZES: Final[dict[str, str]] = {
     "1s": "1 secs", "5s": "5 secs", "10s": "10 secs", "15s": "15 secs", "30s": "30 secs",
@@ -40,6 +60,14 @@ BAR_SECONDS: Final[dict[str, int]] = {
 
 _KEY = re.compile(r"[A-Z0-9]{1,12}(?: [A-Z]{1,3})?(?:\.\d{8}\.[CP]\.\d+(?:\.\d+)?)?\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}\Z")
+
+_PLACES = {
+    "<symbol>": _KEY.pattern.removesuffix(r"\Z"),
+    "<size>": "(?:" + "|".join(BAR_SIZES) + ")",
+    "<engine>": _NAME.pattern.removesuffix(r"\Z"),
+    "<name>": _NAME.pattern.removesuffix(r"\Z"),
+}
+_TOPIC = re.compile("|".join(re.sub(r"<\w+>", lambda place: _PLACES[place[0]], p) + r"\Z" for p in PATTERNS))
 
 
 def bars(key: str, size: str) -> str:
@@ -74,6 +102,11 @@ def is_contract_key(text: str) -> bool:
 def is_name(text: str) -> bool:
     """True for an engine or process name: 1 to 48 letters, digits, "-" or "_"."""
     return _NAME.match(text) is not None
+
+
+def is_topic(text: str) -> bool:
+    """True for one whole topic, such as "bars/SPY/1min/"; False for a mere prefix of topics, such as "bars/"."""
+    return _TOPIC.match(text) is not None
 
 
 def stream_of(topic: str) -> tuple[str, str, str] | None:
