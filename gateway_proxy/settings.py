@@ -1,0 +1,106 @@
+"""Every setting of the proxy and its launcher: frozen, with default, unit and bounds; handed in, never looked up.
+
+Sections whose rules live in a module are defined there; the sections of engines and monitor stay raw tables, because
+those processes check their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Interval
+
+from gateway_proxy.bus.messages import Mode
+
+Port = Annotated[int, Interval(ge=1, le=65535)]
+PositiveSeconds = Annotated[float, Gt(0)]
+_FORBID_UNKNOWN = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSettings:
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
+
+    speed: Annotated[float, Interval(gt=0, le=1000)] = 1.0  # clock seconds per real second; 1 on a real Gateway
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
+
+    host: str = "127.0.0.1"
+    port: Port = 4002  # IB Gateway: 4002 paper, 4001 live; TWS: 7497 paper, 7496 live
+    client_id: Annotated[int, Ge(0)] = 1  # fixed for ever: orders of another client id cannot be changed
+    connect_timeout_s: PositiveSeconds = 10.0  # from opening the socket until the session is ready
+    retry_s: PositiveSeconds = 1.0  # before the first new attempt; doubles with every failure
+    retry_max_s: PositiveSeconds = 30.0  # the longest pause between two attempts
+
+
+@dataclass(frozen=True, slots=True)
+class TradingSettings:
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
+
+    mode: Mode = "dry-run"  # dry-run never sends an order; live also needs --live and the account typed
+    account: str = ""  # the IB account that trades; "" takes the only one of the login
+
+
+@dataclass(frozen=True, slots=True)
+class JournalSettings:
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
+
+    path: str = ""  # the order journal; "" puts it into the state directory, one file per account kind
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorSettings:
+    """Read by the launcher only: whether and how it starts gateway_sim. The port is [gateway] port."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
+
+    enabled: bool = False
+    seed: Annotated[int, Ge(0)] = 1  # the same seed is the same market
+    start: str = ""  # simulated date and time at the start, New York, "2026-06-18T09:25"; "" lets the simulator choose
+    skip_closed: bool = True  # leap over nights and weekends
+    scenario: str = ""  # a file of faults to play
+    ledger: str = ""  # the simulator's judgement, JSON lines; "" puts it into the directory of the run
+
+
+@dataclass(frozen=True, slots=True)
+class LauncherSettings:
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
+
+    proxy: bool = True  # False when something else (systemd, a terminal) runs the proxy
+    engines: tuple[str, ...] | None = None  # names to start; left out: every [engines.<name>]
+    monitor: bool = True  # plain health lines between the others'
+    ready_timeout_s: PositiveSeconds = 60.0  # a process that is not ready by then is stopped and tried again
+    restart_s: PositiveSeconds = 0.5  # pause before the first restart; doubles with every further one
+    restart_max_s: PositiveSeconds = 30.0  # the longest pause
+    stable_s: PositiveSeconds = 60.0  # after this long alive, the pause starts again from restart_s
+    restarts_max: Annotated[int, Ge(1)] = 8  # without a stable run between them; the next death stops everything
+    stop_s: PositiveSeconds = 3.0  # from SIGTERM to SIGKILL when stopping; real seconds
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "lines"] = "auto"  # auto: lines on a terminal, JSON otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One configuration file. Unknown sections and keys are errors."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
+
+    clock: ClockSettings = ClockSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    trading: TradingSettings = TradingSettings()
+    journal: JournalSettings = JournalSettings()
+    simulator: SimulatorSettings = SimulatorSettings()
+    launcher: LauncherSettings = LauncherSettings()
+    logs: LogSettings = LogSettings()
+    engines: dict[str, dict[str, Any]] = field(default_factory=dict)
+    monitor: dict[str, Any] = field(default_factory=dict)
