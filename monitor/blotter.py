@@ -1,0 +1,118 @@
+"""Orders, fills and positions as the bus told them: the newest of each, bounded, with the life line of every order.
+
+A fact that comes again (a welcome after a late join or a restart) is no news.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from monitor import changes, lights, readings
+from monitor.bodies import Body, contract_key, flag, number, text, whole
+from monitor.changes import Telling
+from monitor.view import FillView, OrderView, PositionView
+
+ORDER_LIFE_MAX = 30
+
+
+@dataclass(slots=True)
+class SeenOrder:
+    body: Body
+    heard_at: float
+    life: list[tuple[int, str, str]] = field(default_factory=list)
+
+
+class Blotter:
+    def __init__(self, orders_max: int, fills_max: int) -> None:
+        self.orders_max, self.fills_max = orders_max, fills_max
+        self.orders_total = 0
+        self.fills_total = 0
+        self._orders: OrderedDict[str, SeenOrder] = OrderedDict()
+        self._fills: OrderedDict[str, Body] = OrderedDict()
+        self._positions: OrderedDict[str, Body] = OrderedDict()
+
+    def receive_order(self, body: Body, now: float, wall_ns: int) -> Iterable[Telling]:
+        """Returns what is new in it. Without a client_order_id it is ignored."""
+        ref = text(body, "client_order_id")
+        if not ref:
+            return ()
+        seen = self._orders.pop(ref, None)
+        before = seen.body if seen else None
+        if seen is None:
+            self.orders_total += 1
+            seen = SeenOrder(body, now)
+        seen.body, seen.heard_at = body, now
+        state = text(body, "state")
+        if not seen.life or seen.life[-1][1] != state:
+            seen.life.append((whole(body, "time_ns") or wall_ns, state, text(body, "reason")))
+            del seen.life[:-ORDER_LIFE_MAX]
+        self._orders[ref] = seen
+        if len(self._orders) > self.orders_max:
+            self._drop_one()
+        return changes.of_order(before, body)
+
+    def _drop_one(self) -> None:
+        """The oldest order that is over; the oldest of all only if every one is still open."""
+        over = (ref for ref, seen in self._orders.items() if not lights.is_open(text(seen.body, "state")))
+        del self._orders[next(over, next(iter(self._orders)))]
+
+    def receive_fill(self, body: Body, wall_ns: int) -> Iterable[Telling]:
+        """Returns what is new in it. Without an exec_id it is ignored."""
+        exec_id = text(body, "exec_id")
+        if not exec_id:
+            return ()
+        before = self._fills.pop(exec_id, None)
+        if before is None:
+            self.fills_total += 1
+        self._fills[exec_id] = {"time_ns": wall_ns, **body}
+        if len(self._fills) > self.fills_max:
+            self._fills.popitem(last=False)
+        return changes.of_fill(before, body)
+
+    def receive_position(self, body: Body) -> None:
+        key = contract_key(body)
+        if key:
+            self._positions[key] = body
+            if len(self._positions) > self.orders_max:
+                self._positions.popitem(last=False)
+
+    def forget_positions(self) -> None:
+        """After a restart the proxy tells all positions again; those it does not tell are gone."""
+        self._positions.clear()
+
+    def orders(self, now: float) -> tuple[OrderView, ...]:
+        """Open orders first, each group the newest first."""
+        views = [_order_view(seen, now) for seen in reversed(self._orders.values())]
+        return tuple(sorted(views, key=lambda order: not order.open))
+
+    def fills(self) -> tuple[FillView, ...]:
+        """The newest first."""
+        return tuple(readings.fill(body, 0) for body in reversed(self._fills.values()))
+
+    def positions(self) -> tuple[PositionView, ...]:
+        """Those that are not flat, by contract."""
+        held = (readings.position(body) for _, body in sorted(self._positions.items()))
+        return tuple(position for position in held if position.quantity)
+
+
+def _order_view(seen: SeenOrder, now: float) -> OrderView:
+    body = seen.body
+    state = text(body, "state")
+    return OrderView(
+        client_order_id=text(body, "client_order_id"),
+        engine=text(body, "engine"),
+        contract=contract_key(body),
+        state=state,
+        action=text(body, "action"),
+        quantity=number(body, "quantity") or 0.0,
+        filled=number(body, "filled") or 0.0,
+        simulated=flag(body, "simulated"),
+        reason=text(body, "reason"),
+        open=lights.is_open(state),
+        light=lights.of_order(state),
+        legs=readings.legs(body),
+        life=tuple(seen.life),
+        age_s=now - seen.heard_at,
+    )
