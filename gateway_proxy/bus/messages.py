@@ -167,6 +167,22 @@ class OrderUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderReply:
+    """The answer to every order op: what is known now; `orders/<engine>/` tells what happens later.
+
+    An OrderUpdate answers as well: it says the same and more.
+    """
+
+    client_order_id: str
+    state: str
+    order_ids: tuple[int, ...] = ()
+    simulated: bool = False
+    reason: str = ""
+    filled: float = 0.0
+    legs: tuple[OrderLeg, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Fill:
     """One execution, once. `commission` follows later under the same `exec_id`; `simulated` in dry-run."""
 

@@ -1,0 +1,98 @@
+"""The listening end of the bus: subscriptions in, messages and honest gaps out. Blocking; needs no event loop."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Final
+
+import zmq
+
+from gateway_proxy.bus.codec import decode_market
+from gateway_proxy.bus.messages import Message
+from gateway_proxy.bus.runtime import Locator
+from gateway_proxy.bus.sequence import Notice, Sequence
+from gateway_proxy.bus.topics import HEALTH_BUS
+
+#: Without even a heartbeat for this long, look whether the proxy has moved.
+LOOK_AFTER_S: Final = 1.0
+
+
+class Feed:
+    """One SUB socket with its numbers checked. `maxlen` frames may wait here; more are lost, and told as Gap.
+
+    The heartbeat is always listened to, because it alone tells of a lost tail; it is handed out only if asked for.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], locator: Locator, maxlen: int = 10_000) -> None:
+        self._context = context
+        self._locator = locator
+        self._maxlen = maxlen
+        self._topics: set[str] = set()
+        self._sequence = Sequence()
+        self._ready: deque[Message | Notice] = deque()
+        self._heard_at = time.monotonic()
+        self._socket = self._connect()
+
+    def _connect(self) -> zmq.Socket[bytes]:
+        socket = self._context.socket(zmq.SUB)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.RCVHWM, self._maxlen)
+        socket.setsockopt(zmq.RECONNECT_IVL, 50)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+        self._endpoint = self._locator.endpoint("market")
+        socket.connect(self._endpoint)
+        for topic in (HEALTH_BUS, *self._topics):
+            socket.subscribe(topic)
+        return socket
+
+    def subscribe(self, topic: str) -> None:
+        """Ask for a topic, or for all topics under a prefix. A `welcome` answers; subscribing twice changes nothing."""
+        if topic not in self._topics:
+            self._topics.add(topic)
+            self._socket.subscribe(topic)
+
+    def unsubscribe(self, topic: str) -> None:
+        if topic in self._topics:
+            self._topics.discard(topic)
+            self._socket.unsubscribe(topic)
+            self._sequence.forget(topic)
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since anything, heartbeats included, was heard."""
+        return time.monotonic() - self._heard_at
+
+    def receive(self, timeout_s: float) -> Message | Notice | None:
+        """The next message or notice; None if there is none within `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        while not self._ready:
+            try:
+                self._take(self._socket.recv(zmq.NOBLOCK))
+            except zmq.Again:
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    return None
+                if self.silent_s > LOOK_AFTER_S:
+                    self._follow_the_proxy()
+                self._socket.poll(int(min(left_s, LOOK_AFTER_S) * 1000) + 1, zmq.POLLIN)
+        return self._ready.popleft()
+
+    def close(self) -> None:
+        self._socket.close(linger=0)
+
+    def _take(self, frame: bytes) -> None:
+        self._heard_at = time.monotonic()
+        message = decode_market(frame)
+        notices, wanted = self._sequence.receive(message)
+        if notices:
+            self._ready.extend(notices)
+        if wanted and (message.topic != HEALTH_BUS or any(HEALTH_BUS.startswith(topic) for topic in self._topics)):
+            self._ready.append(message)
+
+    def _follow_the_proxy(self) -> None:
+        """A restarted proxy may listen elsewhere. On the same address libzmq reconnects by itself."""
+        self._locator.refresh()
+        if self._locator.connection is not None and self._locator.endpoint("market") != self._endpoint:
+            self._socket.close(linger=0)
+            self._socket = self._connect()
