@@ -1,0 +1,333 @@
+"""The pacing ledger: may this job go now, and if not, which rule holds it and until when?
+
+Owns one gate per rule of the table and what each job at the Gateway holds. A job takes from all of its rules or from
+none. Knows no queue and no fairness (see scheduler). Pure: the caller brings the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from math import inf
+from typing import Any, NamedTuple
+
+from gateway_proxy.core.gates import AdaptiveSlots, Closed, Gate, Slots, Window
+from gateway_proxy.core.rules import (
+    ALL,
+    FAMILIES,
+    HISTORY_WINDOW_S,
+    LASTING,
+    NO_KEYS,
+    ORDER_EFFICIENCY_MAX,
+    Job,
+    Keys,
+    Lane,
+    PacingSettings,
+    RequestClass,
+    Rule,
+    Until,
+    contract_key,
+    counted,
+    every_lane,
+    history_class,
+    history_keys,
+    lasts,
+    rule_table,
+    side_key,
+)
+
+__all__ = [
+    "LASTING", "NO_KEYS", "Explanation", "Job", "Keys", "Lane", "Pacing", "PacingSettings", "RequestClass", "RuleView",
+    "contract_key", "history_class", "history_keys", "side_key",
+]  # fmt: skip
+
+#: A class is closed at least this long after a violation (rule book 1.9).
+CLOSED_AT_LEAST_S = 60.0
+#: All data wait this long after error 100: the third one within a session would end it (rule book 2).
+MESSAGE_PAUSE_S = 2.0
+
+
+class Demand(NamedTuple):
+    """What one job wants of one counter."""
+
+    gate: Gate
+    key: Hashable
+    amount: int
+    ceiling: float
+
+
+@dataclass(frozen=True, slots=True)
+class RuleView:
+    """One rule as it stands for one job. `goes_at` is inf when only a release can make room."""
+
+    rule: str
+    used: float
+    limit: float
+    takes: int
+    goes_at: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """When a job could go if nothing else went before it, and which rule holds it until then ("" = none).
+
+    goes_at: inf when it waits for something to be given back.    ahead: queued jobs that would go first.
+    expected_at: the same with those jobs in front, each as early as it may; never before `goes_at`.
+    """
+
+    goes_at: float
+    held_by: str
+    rules: tuple[RuleView, ...] = ()
+    ahead: int = 0
+    expected_at: float = 0.0
+
+
+@dataclass(slots=True)
+class _Held:
+    job: Job
+    taken: list[tuple[Slots, Hashable, int]]
+
+
+class Pacing:
+    """The rule table with its counters. Every method that takes `now` expects it never to run backwards."""
+
+    def __init__(self, settings: PacingSettings) -> None:
+        self.settings = settings
+        self._closed = Closed(Rule("closed", ALL, every_lane(1), 0, "1.9"))
+        self.gates: dict[str, Gate] = {rule.name: self._gate(rule) for rule in rule_table(settings)}
+        self._by_class: dict[RequestClass, tuple[Gate, ...]] = {
+            request_class: self._gates_of(request_class) for request_class in RequestClass
+        }
+        self._held: dict[int, _Held] = {}
+        self._order_messages = 0
+        self._orders_executed = 0
+
+    def _gate(self, rule: Rule) -> Gate:
+        if rule.until is Until.WINDOW:
+            return Window(rule)
+        if rule.name == "history_large_open":
+            wish = self.settings
+            return AdaptiveSlots(
+                rule,
+                start=wish.large_open_start,
+                least=wish.large_open_min,
+                most=wish.large_open_max,
+                slow_s=wish.large_slow_s,
+            )
+        return Slots(rule)
+
+    def _gates_of(self, request_class: RequestClass) -> tuple[Gate, ...]:
+        """Common limits first: while one of those is full, nothing of the class needs a closer look."""
+        mine = [gate for gate in self.gates.values() if request_class in gate.rule.classes]
+        return (self._closed, *sorted(mine, key=lambda gate: gate.keyed))
+
+    # ------------------------------------------------------------ may it go?
+
+    def demands(self, job: Job) -> tuple[Demand, ...]:
+        """Everything the job would take, common counters first, then those with a key."""
+        lane, request_class = job.lane, job.request_class
+        return tuple(
+            Demand(
+                gate,
+                request_class if gate is self._closed else key,
+                amount,
+                gate.rule.ceilings[lane] if gate.rule.hard else inf,
+            )
+            for gate in self._by_class[request_class]
+            for key, amount in counted(gate.rule, job)
+        )
+
+    def goes_at(self, demands: tuple[Demand, ...], now: float) -> float:
+        """Earliest time at which all of them fit."""
+        return max(gate.goes_at(key, amount, ceiling, now) for gate, key, amount, ceiling in demands)
+
+    @staticmethod
+    def held(demands: tuple[Demand, ...], now: float) -> tuple[float, str]:
+        """When the common demands all fit, and the rule that takes longest."""
+        return max(
+            (gate.goes_at(key, n, ceiling, now), gate.rule.name) for gate, key, n, ceiling in demands if not gate.keyed
+        )
+
+    def impossible(self, job: Job) -> str:
+        """Why the job can never go, or need not wait for it: a sentence, "" when it may be queued."""
+        for gate, key, amount, ceiling in self.demands(job):
+            if amount > ceiling:
+                return f"pacing rule {gate.rule.name} allows {ceiling:g} at a time, this asks for {amount}"
+            if gate.rule.refuse and gate.used(key, 0.0) + amount > ceiling:
+                return f"pacing rule {gate.rule.name}: {gate.used(key, 0.0):g} of {ceiling:g} in use for {key}"
+        return ""
+
+    # ------------------------------------------------------------ taking and giving back
+
+    def take(self, job: Job, demands: tuple[Demand, ...], now: float) -> None:
+        """The job leaves now: take everything. The caller has seen that all of it fits at this very time."""
+        taken: list[tuple[Slots, Hashable, int]] = []
+        for gate, key, amount, _ in demands:
+            gate.take(key, amount, now)
+            if isinstance(gate, Slots):
+                taken.append((gate, key, amount))
+        if taken:
+            self._held[job.job_id] = _Held(job, taken)
+        if job.request_class in (RequestClass.ORDER, RequestClass.MODIFY, RequestClass.CANCEL):
+            self._order_messages += job.messages
+
+    def adopt(self, job: Job) -> None:
+        """The Gateway holds this already (an order of an earlier life): take its slots, even beyond a limit."""
+        taken = [(gate, key, amount) for gate, key, amount, _ in self.demands(job) if isinstance(gate, Slots)]
+        lasting = [slot for slot in taken if slot[0].rule.until is not Until.ANSWERED]
+        for gate, key, amount in lasting:
+            gate.take(key, amount, 0.0)
+        self._held[job.job_id] = _Held(job, lasting)
+
+    def finished(self, job_id: int, latency_s: float | None, failed: bool) -> list[tuple[Slots, Hashable]]:
+        """The answer is in. Returns the counters that have room again; nothing for a job that holds nothing.
+
+        A stream keeps what it holds until `release`, unless it failed to open; orders are only released by name.
+        """
+        held = self._held.get(job_id)
+        if held is None:
+            return []
+        ended = failed or not lasts(held.job)
+        for gate, _, _ in held.taken:
+            if isinstance(gate, AdaptiveSlots):
+                gate.answered(latency_s, failed)
+        return self._give(held, frozenset({Until.ANSWERED, Until.ENDED}) if ended else frozenset({Until.ANSWERED}))
+
+    def release(self, job_id: int, side: str = "") -> list[tuple[Slots, Hashable]]:
+        """Nothing of it is left at the Gateway; with `side`, one order fewer works on that side."""
+        held = self._held.get(job_id)
+        if held is None:
+            return []
+        if side:
+            return self._give_one(held, side)
+        return self._give(held, frozenset(Until))
+
+    def _give(self, held: _Held, ends: frozenset[Until]) -> list[tuple[Slots, Hashable]]:
+        given: list[tuple[Slots, Hashable]] = []
+        kept: list[tuple[Slots, Hashable, int]] = []
+        for slot in held.taken:
+            gate, key, amount = slot
+            if gate.rule.until in ends:
+                gate.give(key, amount)
+                given.append((gate, key))
+            else:
+                kept.append(slot)
+        held.taken = kept
+        if not kept:
+            del self._held[held.job.job_id]
+        return given
+
+    def _give_one(self, held: _Held, side: str) -> list[tuple[Slots, Hashable]]:
+        for position, (gate, key, amount) in enumerate(held.taken):
+            if key == side and gate.rule.until is Until.RELEASED:
+                gate.give(key, 1)
+                held.taken[position : position + 1] = [(gate, key, amount - 1)] if amount > 1 else []
+                if not held.taken:
+                    del self._held[held.job.job_id]
+                return [(gate, key)]
+        return []
+
+    def reset_session(self) -> None:
+        """A new connection: slots and lines are free again. Logs and the orders working at IB stay."""
+        for held in list(self._held.values()):
+            self._give(held, frozenset({Until.ANSWERED, Until.ENDED}))
+        for gate in self.gates.values():
+            if isinstance(gate, AdaptiveSlots):
+                gate.forget_open()
+
+    def holds(self, job_id: int) -> bool:
+        return job_id in self._held
+
+    def lines_by_owner(self) -> dict[str, int]:
+        """Market data lines in use, per owner."""
+        lines: dict[str, int] = {}
+        for held in self._held.values():
+            taken = sum(amount for gate, _, amount in held.taken if gate.rule.name == "lines")
+            if taken:
+                lines[held.job.owner] = lines.get(held.job.owner, 0) + taken
+        return lines
+
+    # ------------------------------------------------------------ violations
+
+    def close(self, request_class: RequestClass, until: float) -> None:
+        self._closed.close(request_class, until)
+
+    def open(self, request_class: RequestClass) -> None:
+        self._closed.open(request_class)
+
+    def violated(self, request_class: RequestClass, now: float) -> float:
+        """IB said "pacing violation": close the class and all that share its budget. Returns until when.
+
+        600 s less the age of the oldest request still counted, at least 60 s (rule book 1.9).
+        """
+        family = next((family for family in FAMILIES if request_class in family), frozenset({request_class}))
+        logs = [
+            gate.oldest_age_s(now)
+            for gate in self._by_class[request_class]
+            if isinstance(gate, Window) and gate.rule.window_s == HISTORY_WINDOW_S
+        ]
+        oldest_s = max(logs, default=HISTORY_WINDOW_S)
+        until = now + max(CLOSED_AT_LEAST_S, HISTORY_WINDOW_S - oldest_s)
+        for member in family:
+            self._closed.close(member, until)
+        return until
+
+    # ------------------------------------------------------------ what is going on
+
+    def explain(self, job: Job, now: float) -> Explanation:
+        """Every rule the job would meet, the latest one first in line to hold it."""
+        views = [
+            RuleView(
+                gate.rule.name,
+                gate.used(key, now),
+                self.limit(gate, ceiling),
+                amount,
+                gate.goes_at(key, amount, ceiling, now),
+                gate.rule.source,
+            )
+            for gate, key, amount, ceiling in self.demands(job)
+        ]
+        latest = max(views, key=lambda view: view.goes_at)
+        held_by = latest.rule if latest.goes_at > now else ""
+        return Explanation(latest.goes_at, held_by, tuple(views), 0, latest.goes_at)
+
+    @staticmethod
+    def limit(gate: Gate, ceiling: float) -> float:
+        return gate.limit if isinstance(gate, AdaptiveSlots) else ceiling
+
+    def rules(self, now: float) -> list[dict[str, Any]]:
+        """Each rule as plain JSON: the fullest counter of it, and when data could take one more (None: on release)."""
+        rows = [self._row(gate, now) for gate in (*self.gates.values(), self._closed)]
+        ratio = self._order_messages / (self._orders_executed + 1)
+        rows.append(
+            {
+                "rule": "order_efficiency", "scope": "account", "used": round(ratio, 3), "limit": ORDER_EFFICIENCY_MAX,
+                "window_s": None, "next_free_s": 0.0, "hard": False, "key": "", "source": "5.2",
+            }
+        )  # fmt: skip
+        return rows
+
+    def _row(self, gate: Gate, now: float) -> dict[str, Any]:
+        rule, key = gate.rule, gate.fullest(now)
+        free_at = gate.goes_at(key, 1, rule.ceilings[Lane.INTERACTIVE], now)
+        limit = self.limit(gate, rule.limit)
+        return {
+            "rule": rule.name,
+            "scope": str(rule.scope),
+            "used": gate.used(key, now),
+            "limit": None if limit == inf else limit,
+            "window_s": rule.window_s + rule.margin_s or None,
+            "next_free_s": None if free_at == inf else round(free_at - now, 3),
+            "hard": rule.hard,
+            "key": str(key),
+            "source": rule.source,
+        }
+
+    def order_executed(self, count: int = 1) -> None:
+        """For the order efficiency ratio: orders that were executed."""
+        self._orders_executed += count
+
+    def new_trading_day(self) -> None:
+        """The order efficiency ratio starts again."""
+        self._order_messages = self._orders_executed = 0
