@@ -15,14 +15,54 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gateway_proxy.bus.async_client import AsyncClient as AsyncClient
+    from gateway_proxy.bus.client import Client as Client
+    from gateway_proxy.bus.codec import body_as as body_as
+    from gateway_proxy.bus.messages import AccountValues as AccountValues
     from gateway_proxy.bus.messages import Bar as Bar
+    from gateway_proxy.bus.messages import Chain as Chain
+    from gateway_proxy.bus.messages import ChainRow as ChainRow
     from gateway_proxy.bus.messages import Contract as Contract
+    from gateway_proxy.bus.messages import Fill as Fill
     from gateway_proxy.bus.messages import Message as Message
+    from gateway_proxy.bus.messages import OrderLeg as OrderLeg
+    from gateway_proxy.bus.messages import OrderReply as OrderReply
+    from gateway_proxy.bus.messages import OrderUpdate as OrderUpdate
+    from gateway_proxy.bus.messages import Position as Position
+    from gateway_proxy.bus.messages import Quote as Quote
+    from gateway_proxy.bus.results import Bars as Bars
+    from gateway_proxy.bus.results import ChainTable as ChainTable
+    from gateway_proxy.bus.sequence import Gap as Gap
+    from gateway_proxy.bus.sequence import Restarted as Restarted
+    from gateway_proxy.errors import BadMessage as BadMessage
+    from gateway_proxy.errors import BreakerOpen as BreakerOpen
+    from gateway_proxy.errors import ContractUnknown as ContractUnknown
+    from gateway_proxy.errors import GatewayTimeout as GatewayTimeout
+    from gateway_proxy.errors import GatewayUnavailable as GatewayUnavailable
+    from gateway_proxy.errors import NoData as NoData
+    from gateway_proxy.errors import PacingDelayed as PacingDelayed
+    from gateway_proxy.errors import ProxyError as ProxyError
+    from gateway_proxy.errors import ProxyUnreachable as ProxyUnreachable
+    from gateway_proxy.errors import QueueFull as QueueFull
+    from gateway_proxy.errors import Refused as Refused
+    from gateway_proxy.errors import Rejected as Rejected
+    from gateway_proxy.errors import UnknownOutcome as UnknownOutcome
 
 _HOME: dict[str, str] = {
     name: module
     for module, names in {
-        "gateway_proxy.bus.messages": "Bar Contract Message",
+        "gateway_proxy.bus.async_client": "AsyncClient",
+        "gateway_proxy.bus.client": "Client",
+        "gateway_proxy.bus.codec": "body_as",
+        "gateway_proxy.bus.messages": (
+            "AccountValues Bar Chain ChainRow Contract Fill Message OrderLeg OrderReply OrderUpdate Position Quote"
+        ),
+        "gateway_proxy.bus.results": "Bars ChainTable",
+        "gateway_proxy.bus.sequence": "Gap Restarted",
+        "gateway_proxy.errors": (
+            "BadMessage BreakerOpen ContractUnknown GatewayTimeout GatewayUnavailable NoData PacingDelayed "
+            "ProxyError ProxyUnreachable QueueFull Refused Rejected UnknownOutcome"
+        ),
     }.items()
     for name in names.split()
 }
