@@ -15,12 +15,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gateway_proxy.bus.async_client import AsyncClient as AsyncClient
+    from gateway_proxy.bus import topics as topics
     from gateway_proxy.bus.client import Client as Client
-    from gateway_proxy.bus.codec import body_as as body_as
     from gateway_proxy.bus.messages import AccountValues as AccountValues
     from gateway_proxy.bus.messages import Bar as Bar
-    from gateway_proxy.bus.messages import Chain as Chain
     from gateway_proxy.bus.messages import ChainRow as ChainRow
     from gateway_proxy.bus.messages import Contract as Contract
     from gateway_proxy.bus.messages import Fill as Fill
@@ -31,12 +29,15 @@ if TYPE_CHECKING:
     from gateway_proxy.bus.messages import Position as Position
     from gateway_proxy.bus.messages import Quote as Quote
     from gateway_proxy.bus.results import Bars as Bars
-    from gateway_proxy.bus.results import ChainTable as ChainTable
+    from gateway_proxy.bus.results import Chain as Chain
     from gateway_proxy.bus.sequence import Gap as Gap
     from gateway_proxy.bus.sequence import Restarted as Restarted
     from gateway_proxy.errors import BadMessage as BadMessage
     from gateway_proxy.errors import BreakerOpen as BreakerOpen
+    from gateway_proxy.errors import ConfigError as ConfigError
+    from gateway_proxy.errors import Conflict as Conflict
     from gateway_proxy.errors import ContractUnknown as ContractUnknown
+    from gateway_proxy.errors import Expired as Expired
     from gateway_proxy.errors import GatewayTimeout as GatewayTimeout
     from gateway_proxy.errors import GatewayUnavailable as GatewayUnavailable
     from gateway_proxy.errors import NoData as NoData
@@ -51,18 +52,14 @@ if TYPE_CHECKING:
 _HOME: dict[str, str] = {
     name: module
     for module, names in {
-        "gateway_proxy.bus.async_client": "AsyncClient",
+        "gateway_proxy.bus": "topics",
         "gateway_proxy.bus.client": "Client",
-        "gateway_proxy.bus.codec": "body_as",
-        "gateway_proxy.bus.messages": (
-            "AccountValues Bar Chain ChainRow Contract Fill Message OrderLeg OrderReply OrderUpdate Position Quote"
-        ),
-        "gateway_proxy.bus.results": "Bars ChainTable",
+        "gateway_proxy.bus.messages": "AccountValues Bar ChainRow Contract Fill "
+        "Message OrderLeg OrderReply OrderUpdate Position Quote",
+        "gateway_proxy.bus.results": "Bars Chain",
         "gateway_proxy.bus.sequence": "Gap Restarted",
-        "gateway_proxy.errors": (
-            "BadMessage BreakerOpen ContractUnknown GatewayTimeout GatewayUnavailable NoData PacingDelayed "
-            "ProxyError ProxyUnreachable QueueFull Refused Rejected UnknownOutcome"
-        ),
+        "gateway_proxy.errors": "BadMessage BreakerOpen ConfigError Conflict ContractUnknown Expired GatewayTimeout GatewayUnavailable "
+        "NoData PacingDelayed ProxyError ProxyUnreachable QueueFull Refused Rejected UnknownOutcome",
     }.items()
     for name in names.split()
 }
@@ -74,7 +71,8 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'gateway_proxy' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
+    home = import_module(_HOME[name])
+    value = getattr(home, name) if hasattr(home, name) else import_module(f"{_HOME[name]}.{name}")
     globals()[name] = value
     return value
 
