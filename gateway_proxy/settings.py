@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Ge, Gt, Interval
 
 from gateway_proxy.bus.messages import Mode
+from gateway_proxy.core.supervisor import LauncherSettings
 
 Port = Annotated[int, Interval(ge=1, le=65535)]
 PositiveSeconds = Annotated[float, Gt(0)]
@@ -64,21 +65,6 @@ class SimulatorSettings:
     skip_closed: bool = True  # leap over nights and weekends
     scenario: str = ""  # a file of faults to play
     ledger: str = ""  # the simulator's judgement, JSON lines; "" puts it into the directory of the run
-
-
-@dataclass(frozen=True, slots=True)
-class LauncherSettings:
-    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
-
-    proxy: bool = True  # False when something else (systemd, a terminal) runs the proxy
-    engines: tuple[str, ...] | None = None  # names to start; left out: every [engines.<name>]
-    monitor: bool = True  # plain health lines between the others'
-    ready_timeout_s: PositiveSeconds = 60.0  # a process that is not ready by then is stopped and tried again
-    restart_s: PositiveSeconds = 0.5  # pause before the first restart; doubles with every further one
-    restart_max_s: PositiveSeconds = 30.0  # the longest pause
-    stable_s: PositiveSeconds = 60.0  # after this long alive, the pause starts again from restart_s
-    restarts_max: Annotated[int, Ge(1)] = 8  # without a stable run between them; the next death stops everything
-    stop_s: PositiveSeconds = 3.0  # from SIGTERM to SIGKILL when stopping; real seconds
 
 
 @dataclass(frozen=True, slots=True)
