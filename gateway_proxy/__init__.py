@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gateway_proxy.bus import topics as topics
+    from gateway_proxy.bus.async_client import AsyncClient as AsyncClient
     from gateway_proxy.bus.client import Client as Client
+    from gateway_proxy.bus.codec import body_as as body_as
     from gateway_proxy.bus.messages import AccountValues as AccountValues
     from gateway_proxy.bus.messages import Bar as Bar
+    from gateway_proxy.bus.messages import Chain as Chain
     from gateway_proxy.bus.messages import ChainRow as ChainRow
     from gateway_proxy.bus.messages import Contract as Contract
     from gateway_proxy.bus.messages import Fill as Fill
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from gateway_proxy.bus.messages import Position as Position
     from gateway_proxy.bus.messages import Quote as Quote
     from gateway_proxy.bus.results import Bars as Bars
-    from gateway_proxy.bus.results import Chain as Chain
+    from gateway_proxy.bus.results import ChainTable as ChainTable
     from gateway_proxy.bus.sequence import Gap as Gap
     from gateway_proxy.bus.sequence import Restarted as Restarted
     from gateway_proxy.errors import BadMessage as BadMessage
@@ -53,13 +56,18 @@ _HOME: dict[str, str] = {
     name: module
     for module, names in {
         "gateway_proxy.bus": "topics",
+        "gateway_proxy.bus.async_client": "AsyncClient",
         "gateway_proxy.bus.client": "Client",
-        "gateway_proxy.bus.messages": "AccountValues Bar ChainRow Contract Fill "
-        "Message OrderLeg OrderReply OrderUpdate Position Quote",
-        "gateway_proxy.bus.results": "Bars Chain",
+        "gateway_proxy.bus.codec": "body_as",
+        "gateway_proxy.bus.messages": (
+            "AccountValues Bar Chain ChainRow Contract Fill Message OrderLeg OrderReply OrderUpdate Position Quote"
+        ),
+        "gateway_proxy.bus.results": "Bars ChainTable",
         "gateway_proxy.bus.sequence": "Gap Restarted",
-        "gateway_proxy.errors": "BadMessage BreakerOpen ConfigError Conflict ContractUnknown Expired GatewayTimeout GatewayUnavailable "
-        "NoData PacingDelayed ProxyError ProxyUnreachable QueueFull Refused Rejected UnknownOutcome",
+        "gateway_proxy.errors": (
+            "BadMessage BreakerOpen ConfigError Conflict ContractUnknown Expired GatewayTimeout GatewayUnavailable "
+            "NoData PacingDelayed ProxyError ProxyUnreachable QueueFull Refused Rejected UnknownOutcome"
+        ),
     }.items()
     for name in names.split()
 }
