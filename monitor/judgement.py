@@ -35,7 +35,6 @@ _EXIT_OF_STATE = {
     "unreachable": EXIT_UNREACHABLE,
 }
 _ADVICE_OF_STATE = {
-    "unreachable": "start the proxy (make run), or look why it stopped: gateway-proxy status",
     "disconnected": "is IB Gateway running and logged in? gateway-proxy doctor tells more",
     "connecting": "is IB Gateway running and logged in? gateway-proxy doctor tells more",
     "halted": "somebody pulled the kill switch; gateway-proxy kill --resume when the cause is known",
@@ -56,6 +55,7 @@ def is_healthy(state: str, problems: tuple[Problem, ...]) -> bool:
 
 def find_problems(
     state: str,
+    silence: str,
     gateway: GatewayView,
     pacing: PacingView,
     breakers: tuple[BreakerView, ...],
@@ -64,8 +64,11 @@ def find_problems(
     processes: tuple[ProcessView, ...],
     orders: tuple[OrderView, ...],
 ) -> tuple[Problem, ...]:
-    """Once the proxy is silent, what it last told of the rest says nothing about now: silence is then the one problem."""
-    problems = list(_of_state(state, gateway))
+    """`silence` is why no frame comes, "" while they do.
+
+    Once the proxy is silent, what it told before says nothing about now: silence is then the one problem.
+    """
+    problems = list(_of_state(state, silence or gateway.reason))
     if state != "unreachable":
         problems += _of_gateway(gateway)
         problems += _of_pacing(pacing)
@@ -76,12 +79,13 @@ def find_problems(
     return tuple(sorted(problems, key=lambda problem: -SEVERITY[problem.light]))
 
 
-def _of_state(state: str, gateway: GatewayView) -> Iterator[Problem]:
+def _of_state(state: str, reason: str) -> Iterator[Problem]:
     light = lights.of(lights.GATEWAY, state)
     if light is not Light.GREEN:
         subject = "proxy" if state in ("unreachable", "unknown") else "gateway"
-        reason = f": {gateway.reason}" if gateway.reason and subject == "gateway" else ""
-        yield Problem("gateway.state", light, subject, f"{state}{reason}", _ADVICE_OF_STATE.get(state, ""))
+        yield Problem(
+            "gateway.state", light, subject, f"{state}: {reason}" if reason else state, _ADVICE_OF_STATE.get(state, "")
+        )
 
 
 def _of_gateway(gateway: GatewayView) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from gateway_proxy import Message
 from gateway_proxy.bus import topics
@@ -37,7 +37,7 @@ class MonitorState:
         self.settings = settings or StateSettings()
         self.epoch = ""
         self.heard_at: float | None = None
-        self._silent = False
+        self._silent: str | None = None
         self._health: Known = {}
         self._engines: Known = {}
         self._processes: Known = {}
@@ -53,8 +53,8 @@ class MonitorState:
     def receive_message(self, message: Message, now: float, wall_ns: int) -> None:
         """Fold one frame in; `wall_ns` is when it was received. Unknown topics and kinds are ignored."""
         self.heard_at = now
-        if self._silent:
-            self._silent = False
+        if self._silent is not None:
+            self._silent = None
             self.tell([Telling("proxy", Light.GREEN, "proxy", "heard again")], wall_ns)
         if message.epoch and message.epoch != self.epoch:
             self._begin_epoch(message.epoch, wall_ns)
@@ -70,6 +70,10 @@ class MonitorState:
         elif message.kind != "gap":
             self._fold(message.topic, body, now, wall_ns, news=True)
 
+    def receive_fact(self, topic: str, body: Any, now: float, wall_ns: int) -> None:
+        """Fold in what the proxy answered when asked: a fact like a snapshot, not news."""
+        self._fold(topic, body_of(body), now, wall_ns, news=False)
+
     def receive_gap(self, topic: str, missed: int, wall_ns: int) -> None:
         """Messages of `topic` were lost on the way to this monitor."""
         self._gaps += 1
@@ -77,8 +81,8 @@ class MonitorState:
 
     def receive_silence(self, reason: str, wall_ns: int) -> None:
         """Nothing comes any more, or no proxy answers; told once until something is heard again."""
-        if not self._silent:
-            self._silent = True
+        told, self._silent = self._silent, plain(reason)
+        if told is None:
             self.tell([Telling("proxy", Light.RED, "proxy", f"not heard: {plain(reason)}")], wall_ns)
 
     def tell(self, tellings: Iterable[Telling], wall_ns: int) -> None:
@@ -96,7 +100,7 @@ class MonitorState:
 
     def view(self, now: float, wall_ns: int) -> View:
         gateway = self._gateway(now, wall_ns)
-        state = "unreachable" if self._silent or self.is_silent(now) else gateway.state
+        state = "unreachable" if self._silent is not None or self.is_silent(now) else gateway.state
         pacing_body, pacing_age_s = self._last(topics.HEALTH_PACING, now)
         streams_body, streams_age_s = self._last(topics.HEALTH_STREAMS, now)
         account_body, account_age_s = self._last(topics.ACCOUNT, now)
@@ -111,7 +115,9 @@ class MonitorState:
             readings.process(name, body, now - at) for name, (body, at) in sorted(self._processes.items())
         )
         orders = self._blotter.orders(now)
-        problems = find_problems(state, gateway, pacing, breakers, streams, engines, processes, orders)
+        problems = find_problems(
+            state, self._silent or "", gateway, pacing, breakers, streams, engines, processes, orders
+        )
         return View(
             wall_ns=wall_ns,
             state=state,

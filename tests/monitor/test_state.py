@@ -311,3 +311,11 @@ def test_any_order_of_arrival_ends_in_the_same_view():
 def test_monitor_only_listens_to_prefixes():
     """No subscription of the monitor names a stream, so none can open one upstream."""
     assert not any(prefix.count("/") > 1 for prefix in PREFIXES if prefix.startswith(("bars", "quote", "chain")))
+
+
+def test_reason_of_the_silence_is_in_the_problem(watched, bus):
+    """Whoever looks reads why nothing comes, not just that nothing comes."""
+    watched.hear(bus.gateway())
+    watched.state.receive_silence("connection.json names process 7, which is gone", WALL_NS)
+
+    assert watched.view.problems[0].text == "unreachable: connection.json names process 7, which is gone"
