@@ -17,7 +17,7 @@ from gateway_proxy.core.rules import Job, Keys, Lane, RequestClass
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A queued job. `demands` is filled when it is first looked at.
+    """A queued job and what it will take.
 
     `line_held_s`, `key_held_s`: what had held its line and its bucket when it came; the difference is its own.
     """
@@ -27,7 +27,7 @@ class Entry:
     bucket: Bucket
     line_held_s: dict[str, float]
     key_held_s: dict[str, float]
-    demands: tuple[Demand, ...] | None = None
+    demands: tuple[Demand, ...]
 
 
 class Hold:
@@ -138,9 +138,9 @@ class WaitingRoom:
         self.queued: dict[tuple[Lane, RequestClass], int] = {}
         self._buckets: dict[Hashable, Bucket] = {}
 
-    def enter(self, job: Job, now: float) -> None:
+    def enter(self, job: Job, demands: tuple[Demand, ...], now: float) -> None:
         bucket = self._bucket(job, home(job.keys))
-        entry = Entry(job, now, bucket, self._line(bucket).hold.totals_s(now), bucket.hold.totals_s(now))
+        entry = Entry(job, now, bucket, self._line(bucket).hold.totals_s(now), bucket.hold.totals_s(now), demands)
         bucket.jobs[job.job_id] = entry
         self.entries[job.job_id] = self.lanes[job.lane][job.job_id] = entry
         kind = (job.lane, job.request_class)

@@ -41,6 +41,8 @@ __all__ = [
     "contract_key", "history_class", "history_keys", "side_key",
 ]  # fmt: skip
 
+#: Shapes of jobs (class, lane, amounts) whose common demands are kept ready.
+SHAPES_REMEMBERED = 1024
 #: A class is closed at least this long after a violation (rule book 1.9).
 CLOSED_AT_LEAST_S = 60.0
 #: All data wait this long after error 100: the third one within a session would end it (rule book 2).
@@ -96,9 +98,13 @@ class Pacing:
         self.settings = settings
         self._closed = Closed(Rule("closed", ALL, every_lane(1), 0, "1.9"))
         self.gates: dict[str, Gate] = {rule.name: self._gate(rule) for rule in rule_table(settings)}
-        self._by_class: dict[RequestClass, tuple[Gate, ...]] = {
-            request_class: self._gates_of(request_class) for request_class in RequestClass
-        }
+        self._common: dict[RequestClass, tuple[Gate, ...]] = {}
+        self._keyed: dict[RequestClass, tuple[Gate, ...]] = {}
+        for request_class in RequestClass:
+            mine = [gate for gate in self.gates.values() if request_class in gate.rule.classes]
+            self._common[request_class] = tuple(gate for gate in mine if not gate.keyed)
+            self._keyed[request_class] = tuple(gate for gate in mine if gate.keyed)
+        self._shapes: dict[Hashable, tuple[Demand, ...]] = {}
         self._held: dict[int, _Held] = {}
         self._order_messages = 0
         self._orders_executed = 0
@@ -117,28 +123,32 @@ class Pacing:
             )
         return Slots(rule)
 
-    def _gates_of(self, request_class: RequestClass) -> tuple[Gate, ...]:
-        """Common limits first: while one of those is full, nothing of the class needs a closer look."""
-        mine = [gate for gate in self.gates.values() if request_class in gate.rule.classes]
-        return (self._closed, *sorted(mine, key=lambda gate: gate.keyed))
-
     # ------------------------------------------------------------ may it go?
 
     def demands(self, job: Job) -> tuple[Demand, ...]:
-        """Everything the job would take, common counters first, then those with a key."""
-        lane, request_class = job.lane, job.request_class
+        """Everything the job would take: of the common counters first, then of those with a key."""
+        keys, request_class = job.keys, job.request_class
+        shape = (request_class, job.lane, job.messages, keys.weight, keys.lines, job.stream)
+        common = self._shapes.get(shape)
+        if common is None:
+            if len(self._shapes) >= SHAPES_REMEMBERED:
+                self._shapes.clear()
+            closed = Demand(self._closed, request_class, 1, 1)
+            common = self._shapes[shape] = (closed, *self._wanted(self._common[request_class], job))
+        if keys is NO_KEYS:
+            return common
+        return common + self._wanted(self._keyed[request_class], job)
+
+    @staticmethod
+    def _wanted(gates: tuple[Gate, ...], job: Job) -> tuple[Demand, ...]:
         return tuple(
-            Demand(
-                gate,
-                request_class if gate is self._closed else key,
-                amount,
-                gate.rule.ceilings[lane] if gate.rule.hard else inf,
-            )
-            for gate in self._by_class[request_class]
+            Demand(gate, key, amount, gate.rule.ceilings[job.lane] if gate.rule.hard else inf)
+            for gate in gates
             for key, amount in counted(gate.rule, job)
         )
 
-    def goes_at(self, demands: tuple[Demand, ...], now: float) -> float:
+    @staticmethod
+    def goes_at(demands: tuple[Demand, ...], now: float) -> float:
         """Earliest time at which all of them fit."""
         return max(gate.goes_at(key, amount, ceiling, now) for gate, key, amount, ceiling in demands)
 
@@ -149,9 +159,10 @@ class Pacing:
             (gate.goes_at(key, n, ceiling, now), gate.rule.name) for gate, key, n, ceiling in demands if not gate.keyed
         )
 
-    def impossible(self, job: Job) -> str:
-        """Why the job can never go, or need not wait for it: a sentence, "" when it may be queued."""
-        for gate, key, amount, ceiling in self.demands(job):
+    @staticmethod
+    def impossible(demands: tuple[Demand, ...]) -> str:
+        """Why the job can never go, or must not wait for its turn: a sentence, "" when it may be queued."""
+        for gate, key, amount, ceiling in demands:
             if amount > ceiling:
                 return f"pacing rule {gate.rule.name} allows {ceiling:g} at a time, this asks for {amount}"
             if gate.rule.refuse and gate.used(key, 0.0) + amount > ceiling:
@@ -264,7 +275,7 @@ class Pacing:
         family = next((family for family in FAMILIES if request_class in family), frozenset({request_class}))
         logs = [
             gate.oldest_age_s(now)
-            for gate in self._by_class[request_class]
+            for gate in self._common[request_class]
             if isinstance(gate, Window) and gate.rule.window_s == HISTORY_WINDOW_S
         ]
         oldest_s = max(logs, default=HISTORY_WINDOW_S)

@@ -90,10 +90,11 @@ class Scheduler:
         if job.job_id in self._room.entries or self._pacing.holds(job.job_id):
             raise ValueError(f"job id {job.job_id} is in use")
         self._check_room(job, now)
-        if reason := self._pacing.impossible(job):
+        demands = self._pacing.demands(job)
+        if reason := self._pacing.impossible(demands):
             self._refused += 1
             raise Refused(reason)
-        self._room.enter(job, now)
+        self._room.enter(job, demands, now)
         self._owner(job.owner).queued += 1
         if job.deadline is not None:
             heappush(self._deadlines, (job.deadline, job.job_id))
@@ -148,8 +149,6 @@ class Scheduler:
         bucket = line.next_bucket()
         entry = bucket.first
         demands = entry.demands
-        if demands is None:
-            demands = entry.demands = self._pacing.demands(entry.job)
         for demand in demands:
             gate, key, amount, ceiling = demand
             if gate.goes_at(key, amount, ceiling, now) <= now and not (shut and place(demand) in shut):
@@ -251,9 +250,9 @@ class Scheduler:
         """
         self._freed(self._pacing.finished(job_id, latency_s, failed), now)
 
-    def release(self, job_id: int, side: str = "") -> None:
+    def release(self, job_id: int, now: float, side: str = "") -> None:
         """Nothing of it is left at the Gateway: a cancelled stream, a dead order; with `side` one order of a side."""
-        self._freed(self._pacing.release(job_id, side), self._now)
+        self._freed(self._pacing.release(job_id, side), now)
 
     def adopt(self, job: Job) -> None:
         """The Gateway holds this already, from an earlier life: its slots count, nothing is sent."""
