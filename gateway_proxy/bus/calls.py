@@ -8,10 +8,10 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any, Generic, TypeVar
 
 from gateway_proxy.bus.codec import convert
-from gateway_proxy.bus.columns import columns_of, frame_columns
 from gateway_proxy.bus.messages import (
     AccountValues,
     Bar,
+    Chain,
     Contract,
     Fill,
     OrderReply,
@@ -19,10 +19,9 @@ from gateway_proxy.bus.messages import (
     Position,
     Quote,
 )
-from gateway_proxy.bus.messages import Chain as ChainMessage
-from gateway_proxy.bus.results import Bars, Chain
+from gateway_proxy.bus.results import Bars, ChainTable
 from gateway_proxy.bus.topics import BAR_SIZES
-from gateway_proxy.errors import BadMessage
+from gateway_proxy.errors import BadMessage, NoData, ProxyError, UnknownOutcome
 
 _T = TypeVar("_T")
 _OUR_SIZES = {theirs: ours for ours, theirs in BAR_SIZES.items()}
@@ -30,11 +29,11 @@ _OUR_SIZES = {theirs: ours for ours, theirs in BAR_SIZES.items()}
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[_T]):
-    """One question. `read` turns (body, columns) into the result; `ref` is set when asking may move money."""
+    """One question. `read` turns the body of the answer into the result; `ref` is set when asking may move money."""
 
     op: str
     args: dict[str, Any]
-    read: Callable[[Any, bytes | None], _T]
+    read: Callable[[Any], _T]
     ref: str = ""
 
     @property
@@ -44,7 +43,13 @@ class Call(Generic[_T]):
 
 def plain(op: str, /, **args: Any) -> Call[dict[str, Any]]:
     """A question whose answer stays a dict, as PROTOCOL.md describes it."""
-    return Call(op, args, lambda body, _: convert(body, dict[str, Any], op))
+    return Call(op, args, lambda body: _object(body, op))
+
+
+def explain(op: str, args: dict[str, Any]) -> Call[dict[str, Any]]:
+    """Would `op` with these args go now?"""
+    asked = args | ({"contract": contract_arg(args["contract"])} if "contract" in args else {})
+    return Call("explain", {"op": op, "args": asked}, lambda body: _object(body, "explain"))
 
 
 def bars(contract: Any, size: str, count: int, what: str, rth: bool, fresh: bool) -> Call[Bars]:
@@ -52,50 +57,54 @@ def bars(contract: Any, size: str, count: int, what: str, rth: bool, fresh: bool
     key = contract_arg(contract)
     args = {"contract": key, "size": ours, "count": count, "what": what, "rth": rth, "fresh": fresh}
 
-    def read(body: Any, columns: bytes | None) -> Bars:
-        if columns is not None:
-            body = {"bars": frame_columns(body, columns)}
-        rows = body["bars"] if isinstance(body, dict) and "bars" in body else columns_of(body)
-        return Bars(convert(rows, tuple[Bar, ...], "bars"), contract=_title(key), size=ours)
+    def read(body: Any) -> Bars:
+        return Bars(_rows_of(body, "bars", Bar), contract=_title(key), size=ours)
 
     return Call("bars", args, read)
 
 
-def chain(contract: Any, expiry: str, around: float | None, width: int) -> Call[Chain]:
+def chain(contract: Any, expiry: str, around: float | None, width: int) -> Call[ChainTable]:
     key = contract_arg(contract)
     args = {"contract": key, "expiry": expiry, "around": around, "width": width}
 
-    def read(body: Any, columns: bytes | None) -> Chain:
-        return Chain(convert({"symbol": _title(key), **convert(body, dict[str, Any], "chain")}, ChainMessage, "chain"))
+    def read(body: Any) -> ChainTable:
+        return ChainTable(convert({"symbol": _title(key), **_object(body, "chain")}, Chain, "chain"))
 
     return Call("chain", args, read)
 
 
 def quote(contract: Any) -> Call[Quote]:
-    return Call("quote", {"contract": contract_arg(contract)}, lambda body, _: convert(body, Quote, "quote"))
+    return Call("quote", {"contract": contract_arg(contract)}, lambda body: convert(body, Quote, "quote"))
 
 
 def contract(asked: Any) -> Call[Contract]:
-    def read(body: Any, columns: bytes | None) -> Contract:
-        return convert(body.get("contract") if isinstance(body, dict) else body, Contract, "contract")
+    def read(body: Any) -> Contract:
+        return convert(_object(body, "contract").get("contract"), Contract, "contract")
 
     return Call("contract", {"contract": contract_arg(asked)}, read)
 
 
 def positions() -> Call[list[Position]]:
-    return _rows("positions", {}, "positions", Position)
+    return Call("positions", {}, lambda body: _rows_of(body, "positions", Position))
 
 
 def executions() -> Call[list[Fill]]:
-    return _rows("executions", {}, "executions", Fill)
+    return Call("executions", {}, lambda body: _rows_of(body, "executions", Fill))
 
 
 def open_orders(engine: str | None) -> Call[list[OrderUpdate]]:
-    return _rows("orders.open", {"engine": engine}, "orders", OrderUpdate)
+    return Call("orders.open", {"engine": engine}, lambda body: _rows_of(body, "orders", OrderUpdate))
 
 
-def account() -> Call[AccountValues]:
-    return Call("account", {}, lambda body, _: convert(body, AccountValues, "account"))
+def accounts() -> Call[list[AccountValues]]:
+    return Call("account", {}, lambda body: _rows_of(body, "accounts", AccountValues))
+
+
+def pick_account(values: list[AccountValues], account: str | None) -> AccountValues:
+    for one in values:
+        if account in (None, one.account):
+            return one
+    raise NoData(f"no values of account {account!r}" if account else "no account values have arrived yet")
 
 
 def order(op: str, ref: str, **args: Any) -> Call[OrderReply]:
@@ -103,7 +112,48 @@ def order(op: str, ref: str, **args: Any) -> Call[OrderReply]:
     told = {"client_order_id": ref, **args}
     if "contract" in told:
         told["contract"] = contract_arg(told["contract"])
-    return Call(op, told, lambda body, _: convert(body, OrderReply, op), ref)
+    return Call(op, told, lambda body: convert(body, OrderReply, op), ref)
+
+
+def place(
+    engine: str,
+    contract: Any,
+    action: str,
+    quantity: int,
+    *,
+    order_type: str = "LMT",
+    limit_price: float | None = None,
+    stop_price: float | None = None,
+    tif: str = "DAY",
+    ref: str | None = None,
+) -> Call[OrderReply]:
+    terms = {"order_type": order_type, "limit_price": limit_price, "stop_price": stop_price, "tif": tif}
+    told = {"engine": engine, "contract": contract, "action": action, "quantity": quantity}
+    return order("order.place", ref or new_ref(), **told, **terms)
+
+
+def bracket(
+    engine: str,
+    contract: Any,
+    action: str,
+    quantity: int,
+    *,
+    limit_price: float,
+    take_profit: float,
+    stop_loss: float,
+    tif: str = "DAY",
+    ref: str | None = None,
+) -> Call[OrderReply]:
+    terms = {"limit_price": limit_price, "take_profit": take_profit, "stop_loss": stop_loss, "tif": tif}
+    told = {"engine": engine, "contract": contract, "action": action, "quantity": quantity}
+    return order("order.bracket", ref or new_ref(), **told, **terms)
+
+
+def unknown_outcome(error: ProxyError, args: dict[str, Any]) -> UnknownOutcome:
+    """What a lost answer means on the trade socket: it may have happened."""
+    ref = str(args.get("client_order_id", ""))
+    advice = f"; ask order.status for {ref!r}, do not send another order" if ref else ""
+    return UnknownOutcome(f"{error}{advice}", ref=ref)
 
 
 def new_ref() -> str:
@@ -160,8 +210,11 @@ def _title(key: str | dict[str, Any]) -> str:
     return key if isinstance(key, str) else str(key.get("symbol", ""))
 
 
-def _rows(op: str, args: dict[str, Any], name: str, kind: type[_T]) -> Call[list[_T]]:
-    def read(body: Any, columns: bytes | None) -> list[_T]:
-        return [convert(row, kind, op) for row in convert(body, dict[str, list[Any]], op).get(name, ())]
+def _object(body: Any, where: str) -> dict[str, Any]:
+    return convert(body, dict[str, Any], where)
 
-    return Call(op, args, read)
+
+def _rows_of(body: Any, name: str, kind: type[_T]) -> list[_T]:
+    """The list `name` of a body, typed. Its absence is an error: an empty list must mean that there is nothing."""
+    rows = _object(body, name).get(name)
+    return [convert(row, kind, f"{name}[{at}]") for at, row in enumerate(convert(rows, list[Any], name))]

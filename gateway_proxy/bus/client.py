@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -20,7 +20,7 @@ from gateway_proxy.bus.calls import Call
 from gateway_proxy.bus.feed import Feed
 from gateway_proxy.bus.messages import AccountValues, Contract, Fill, Message, OrderReply, OrderUpdate, Position, Quote
 from gateway_proxy.bus.requester import AnswerLost, Requester
-from gateway_proxy.bus.results import Bars, Chain
+from gateway_proxy.bus.results import Bars, ChainTable
 from gateway_proxy.bus.runtime import Locator, read_connection
 from gateway_proxy.bus.sequence import Notice
 from gateway_proxy.errors import ProxyUnreachable, UnknownOutcome
@@ -107,39 +107,36 @@ class Client:
 
     def request(self, op: str, args: dict[str, Any] | None = None, timeout_s: float | None = None) -> Any:
         """The body of the answer to any op of the request socket. Retried once if the proxy restarts meanwhile."""
-        return self._ask(self._request, op, args or {}, timeout_s)[0]
+        return self._ask(op, args or {}, timeout_s)
 
     def trade(self, op: str, args: dict[str, Any] | None = None, timeout_s: float | None = None) -> Any:
         """The body of the answer to any op of the trade socket. Never retried: UnknownOutcome if no answer came."""
-        return self._ask_once(op, args or {}, timeout_s)[0]
+        return self._ask_once(op, args or {}, timeout_s)
 
-    def _ask(self, line: Requester, op: str, args: Any, timeout_s: float | None) -> tuple[Any, bytes | None]:
+    def _ask(self, op: str, args: Any, timeout_s: float | None) -> Any:
         self._assert_thread()
         deadline = time.monotonic() + (self.timeout_s if timeout_s is None else timeout_s)
         try:
-            return line.ask(op, args, deadline - time.monotonic())
+            return self._request.ask(op, args, deadline - time.monotonic())
         except AnswerLost as error:
             left_s = deadline - time.monotonic()
             if not error.restarted or left_s <= 0:
                 raise
-            return line.ask(op, args, left_s)
+            return self._request.ask(op, args, left_s)
 
-    def _ask_once(self, op: str, args: dict[str, Any], timeout_s: float | None) -> tuple[Any, bytes | None]:
+    def _ask_once(self, op: str, args: dict[str, Any], timeout_s: float | None) -> Any:
         self._assert_thread()
         try:
             return self._trade.ask(op, args, self.timeout_s if timeout_s is None else timeout_s)
         except AnswerLost as error:
-            ref = str(args.get("client_order_id", ""))
-            advice = f"; ask order.status for {ref!r}, do not send another order" if ref else ""
-            raise UnknownOutcome(f"{error}{advice}", ref=ref) from error
+            raise calls.unknown_outcome(error, args) from error
         except UnknownOutcome as error:
             error.ref = error.ref or str(args.get("client_order_id", ""))
             raise
 
     def _perform(self, call: Call[_T], timeout_s: float | None = None) -> _T:
-        if call.is_trade:
-            return call.read(*self._ask_once(call.op, call.args, timeout_s))
-        return call.read(*self._ask(self._request, call.op, call.args, timeout_s))
+        ask = self._ask_once if call.is_trade else self._ask
+        return call.read(ask(call.op, call.args, timeout_s))
 
     def _assert_thread(self) -> None:
         assert threading.get_ident() == self._thread, "ZeroMQ sockets belong to one thread: make one Client per thread"
@@ -156,9 +153,7 @@ class Client:
 
     def explain(self, op: str = "bars", **args: Any) -> dict[str, Any]:
         """Would this request go now, which rule holds it, until when? `explain("bars", contract="SPY")`."""
-        if "contract" in args:
-            args["contract"] = calls.contract_arg(args["contract"])
-        return self._perform(calls.plain("explain", op=op, args=args))
+        return self._perform(calls.explain(op, args))
 
     def diagnose(self) -> dict[str, Any]:
         """Why is something missing? A verdict with its evidence and an advice."""
@@ -199,13 +194,15 @@ class Client:
         around: float | None = None,
         width: int = 1,
         timeout_s: float | None = None,
-    ) -> Chain:
+    ) -> ChainTable:
         """`width` listed strikes on each side of the one nearest to `around` (default: the underlying's price)."""
         return self._perform(calls.chain(contract, expiry, around, width), timeout_s)
 
     # ------------------------------------------------------------ listening
 
-    def stream(self, *topics: str, maxlen: int = 10_000, silence_s: float = SILENCE_S) -> Iterator[Message | Notice]:
+    def stream(
+        self, *topics: str, maxlen: int = 10_000, silence_s: float = SILENCE_S
+    ) -> Generator[Message | Notice, None, None]:
         """Messages of these topics as they come, with Gap and Restarted in between; ends when you leave the loop.
 
         Subscribing is asking: `bars/SPY/1min/` makes the proxy open that stream. Raises ProxyUnreachable after
@@ -273,17 +270,16 @@ class Client:
         """One order. `ref` is its client_order_id: the same ref and order again give the same answer, never a second
         order. Raises UnknownOutcome(ref) if no answer came: ask `order(ref)`, do not place again under another ref.
         """
-        call = calls.order(
-            "order.place",
-            ref or calls.new_ref(),
-            engine=engine or self.name,
-            contract=contract,
-            action=action,
-            quantity=quantity,
+        call = calls.place(
+            engine or self.name,
+            contract,
+            action,
+            quantity,
             order_type=order_type,
             limit_price=limit_price,
             stop_price=stop_price,
             tif=tif,
+            ref=ref,
         )
         return self._perform(call, timeout_s)
 
@@ -302,17 +298,16 @@ class Client:
         timeout_s: float | None = None,
     ) -> OrderReply:
         """An entry with take-profit and stop-loss, placed whole or not at all; `ref` as in `place`."""
-        call = calls.order(
-            "order.bracket",
-            ref or calls.new_ref(),
-            engine=engine or self.name,
-            contract=contract,
-            action=action,
-            quantity=quantity,
+        call = calls.bracket(
+            engine or self.name,
+            contract,
+            action,
+            quantity,
             limit_price=limit_price,
             take_profit=take_profit,
             stop_loss=stop_loss,
             tif=tif,
+            ref=ref,
         )
         return self._perform(call, timeout_s)
 
@@ -334,8 +329,9 @@ class Client:
     def positions(self) -> list[Position]:
         return self._perform(calls.positions())
 
-    def account(self) -> AccountValues:
-        return self._perform(calls.account())
+    def account(self, account: str | None = None) -> AccountValues:
+        """The values of one account; None takes the first. Raises NoData if IB has sent none yet."""
+        return calls.pick_account(self._perform(calls.accounts()), account)
 
     def kill(self, reason: str = "", *, cancel_open: bool = True) -> dict[str, Any]:
         """Stop every opening order of every engine until `resume`; survives restarts of the proxy."""

@@ -41,8 +41,8 @@ class Requester:
         self._endpoint = ""
         self._ids = itertools.count(1)
 
-    def ask(self, op: str, args: Any, timeout_s: float) -> tuple[Any, bytes | None]:
-        """(body, binary columns or None). Raises the proxy's own refusal as one of our errors,
+    def ask(self, op: str, args: Any, timeout_s: float) -> Any:
+        """The body of the answer. Raises the proxy's own refusal as one of our errors,
 
         AnswerLost if the question left but no answer came within `timeout_s`, and
         ProxyUnreachable if it never left, so that nothing can have happened.
@@ -51,9 +51,9 @@ class Requester:
         request_id = next(self._ids)
         frame = encode_request(request_id, op, args, max(1, int(timeout_s * PROXY_SHARE * 1000)))
         self._send(frame, deadline, timeout_s)
-        reply, columns = self._await_reply(request_id, op, deadline, timeout_s)
+        reply = self._await_reply(request_id, op, deadline, timeout_s)
         if reply.get("ok") is True:
-            return reply.get("body"), columns
+            return reply.get("body")
         raise from_reply(reply["error"])
 
     def close(self) -> None:
@@ -89,16 +89,16 @@ class Requester:
                 raise ProxyUnreachable(f"nothing sent: {self._endpoint} did not accept within {timeout_s:g} s: {why}")
         self._connected().send(frame, zmq.NOBLOCK)
 
-    def _await_reply(self, request_id: int, op: str, deadline: float, timeout_s: float) -> tuple[Any, bytes | None]:
-        socket = self._connected()
+    def _await_reply(self, request_id: int, op: str, deadline: float, timeout_s: float) -> dict[str, Any]:
+        socket, epoch = self._connected(), self._locator.epoch
         while (left_s := deadline - time.monotonic()) > 0:
             if socket.poll(_ms(min(LOOK_EVERY_S, left_s)), zmq.POLLIN):
                 frames = [part for part in socket.recv_multipart(zmq.NOBLOCK) if part]
                 reply = decode_reply(frames[0])
                 # None: refused before its id could be read; ours is the only question under way.
                 if reply.get("id") in (request_id, None):
-                    return reply, frames[1] if len(frames) > 1 else None
-            elif self._locator.refresh():
+                    return reply
+            elif self._locator.epoch != epoch:
                 self.close()
                 raise AnswerLost(f"{op}: the proxy restarted before it answered", restarted=True)
         self.close()

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
-from gateway_proxy.bus.messages import Bar, ChainRow
-from gateway_proxy.bus.messages import Chain as ChainMessage
+from gateway_proxy.bus.messages import Bar, Chain, ChainRow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,15 +89,15 @@ class Bars(Table[Bar]):
         return f"<Bars {self.contract} {self.size}, {len(self)} rows>"
 
 
-class Chain(Table[ChainRow]):
-    """Options of one expiry around the money, by strike and then right."""
+class ChainTable(Table[ChainRow]):
+    """Options of one expiry around the money, by strike and then right. `message` is the whole Chain as it came."""
 
     _columns = {
         "strike": "f8", "right": "U1", "con_id": "i8", "bid": "f8", "ask": "f8", "last": "f8", "volume": "f8",
         "open_interest": "f8", "iv": "f8", "delta": "f8", "gamma": "f8", "theta": "f8", "vega": "f8",
     }  # fmt: skip
 
-    def __init__(self, message: ChainMessage) -> None:
+    def __init__(self, message: Chain) -> None:
         super().__init__(message.rows)
         self.message = message
         self.symbol = message.symbol
@@ -110,7 +109,7 @@ class Chain(Table[ChainRow]):
         return sorted({row.strike for row in self})
 
     def __repr__(self) -> str:
-        return f"<Chain {self.symbol} {self.expiry} at {self.underlying_price:g}, {len(self)} rows>"
+        return f"<ChainTable {self.symbol} {self.expiry} at {self.underlying_price:g}, {len(self)} rows>"
 
 
 def _filled(value: Any, kind: str) -> Any:

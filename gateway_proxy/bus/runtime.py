@@ -77,24 +77,23 @@ class Locator:
         self._read_at: tuple[int, int] | None = None
         self.connection: Connection | None = self._fixed
 
-    def refresh(self) -> bool:
-        """True if another life of the proxy (or other endpoints) is announced since the last look.
+    @property
+    def epoch(self) -> str:
+        """The life of the proxy that is announced now; "" if none ever was, or the endpoints were given by hand."""
+        self.refresh()
+        return self.connection.epoch if self.connection else ""
 
-        A file that is missing or unreadable changes nothing: the proxy may be restarting.
-        """
+    def refresh(self) -> None:
+        """Look again. A file that is missing or unreadable changes nothing: the proxy may be restarting."""
         if self._fixed is not None:
-            return False
+            return
         try:
             status = (self.directory / "connection.json").stat()
-            found = read_connection(self.directory) if self._read_at != (status.st_ino, status.st_mtime_ns) else None
+            if self._read_at != (status.st_ino, status.st_mtime_ns):
+                self.connection = read_connection(self.directory)
+                self._read_at = (status.st_ino, status.st_mtime_ns)
         except (OSError, ProxyUnreachable):
-            return False
-        if found is None:
-            return False
-        self._read_at = (status.st_ino, status.st_mtime_ns)
-        changed = found != self.connection
-        self.connection = found
-        return changed
+            return
 
     def endpoint(self, socket: str) -> str:
         """The address of one of the SOCKETS. Raises ProxyUnreachable if no proxy ever announced itself here."""
