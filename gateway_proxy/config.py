@@ -11,11 +11,13 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gateway_proxy import schema
 from gateway_proxy.errors import ConfigError
-from gateway_proxy.settings import Settings
+
+if TYPE_CHECKING:
+    from gateway_proxy.settings import Settings
 
 ENVIRONMENT_PREFIX = "GATEWAY_PROXY__"
 #: Sections whose tables the file names itself; the environment may change them, not invent them.
@@ -42,6 +44,9 @@ def load(path: str | Path, environ: Mapping[str, str] | None = None) -> Settings
 
     Raises ConfigError with one line per fault: missing file, no TOML, unknown section or key, wrong type or bound.
     """
+    # Loaded here, because an engine that checks its own table needs none of the proxy's rules.
+    from gateway_proxy.settings import Settings
+
     table = apply_environment(read_toml(path), environ, where=str(path))
     settings = validate(table, Settings, where=str(path))
     _check_together(settings, str(path))
@@ -216,6 +221,8 @@ def _check_together(settings: Settings, where: str) -> None:
         faults.append(f'{where}: [trading] account: want the account id when mode is "live", got ""')
     if settings.trading.mode == "live" and settings.simulator.enabled:
         faults.append(f'{where}: [simulator] enabled: want false when [trading] mode is "live", got true')
+    if settings.orders.live_confirmed:
+        faults.append(f"{where}: [orders] live_confirmed: want --account on the command line instead")
     for name in settings.launcher.engines or ():
         if name not in settings.engines:
             hint = schema.did_you_mean(name, settings.engines)

@@ -12,6 +12,14 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Ge, Gt, Interval
 
 from gateway_proxy.bus.messages import Mode
+from gateway_proxy.bus.server import BusSettings
+from gateway_proxy.core.admission import OrderSettings
+from gateway_proxy.core.bars import BarSettings
+from gateway_proxy.core.chains import ChainSettings
+from gateway_proxy.core.health import HealthSettings
+from gateway_proxy.core.quotes import QuoteSettings
+from gateway_proxy.core.risk import RiskSettings
+from gateway_proxy.core.rules import PacingSettings
 from gateway_proxy.core.supervisor import LauncherSettings
 
 Port = Annotated[int, Interval(ge=1, le=65535)]
@@ -82,9 +90,17 @@ class Settings:
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
 
     clock: ClockSettings = ClockSettings()
+    bus: BusSettings = BusSettings()
     gateway: GatewaySettings = GatewaySettings()
     trading: TradingSettings = TradingSettings()
+    orders: OrderSettings = OrderSettings()
+    risk: RiskSettings = field(default_factory=RiskSettings)
     journal: JournalSettings = JournalSettings()
+    pacing: PacingSettings = PacingSettings()
+    health: HealthSettings = HealthSettings()
+    bars: BarSettings = BarSettings()
+    quotes: QuoteSettings = QuoteSettings()
+    chain: ChainSettings = ChainSettings()
     simulator: SimulatorSettings = SimulatorSettings()
     launcher: LauncherSettings = LauncherSettings()
     logs: LogSettings = LogSettings()

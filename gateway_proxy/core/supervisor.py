@@ -1,8 +1,8 @@
 """When to start, restart, give up on and stop the processes of one machine. Pure: the launcher does what it says.
 
 A process is started when all that it comes after are ready, restarted with a growing pause when it dies, and stopped
-in reverse order. Two deaths end everything: exit code 2 (the configuration is wrong, a restart cannot help) and one
-restart too many without a stable run between.
+in reverse order. Two deaths end everything: a wrong configuration, because a restart cannot help, and one death too many
+without a stable run between.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Gt
 
-#: Our processes end with this code when their configuration, or what it asks for, is wrong.
+#: The launcher's exit code when a process ended with one of CONFIG_EXITS.
 EXIT_CONFIG = 2
+#: How our processes end when their configuration, or what it asks for, is wrong; 64 is the monitor's.
+CONFIG_EXITS = frozenset({2, 64})
 #: How long a SIGKILL may take before the process is left to the system (it waits for a disk or a debugger).
 KILL_S = 1.0
 
@@ -199,7 +201,7 @@ class Supervisor:
         process.due = process.ready_at = None
         if was_stopping:
             self._stop_next_stage(now)
-        elif code == EXIT_CONFIG:
+        elif code in CONFIG_EXITS:
             self._say(name, "its configuration is wrong (see above): stopping everything", warning=True)
             self._step(process, Trigger.GIVE_UP)
             self._stop(EXIT_CONFIG, now)
