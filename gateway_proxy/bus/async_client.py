@@ -20,6 +20,7 @@ from gateway_proxy.bus import calls
 from gateway_proxy.bus.calls import Call
 from gateway_proxy.bus.client import SILENCE_S, TIMEOUT_S
 from gateway_proxy.bus.codec import decode_market, decode_reply, encode_request
+from gateway_proxy.bus.feed import LOOK_AFTER_S
 from gateway_proxy.bus.messages import AccountValues, Contract, Fill, Message, OrderReply, OrderUpdate, Position, Quote
 from gateway_proxy.bus.requester import LOOK_EVERY_S, PROXY_SHARE, AnswerLost
 from gateway_proxy.bus.results import Bars, ChainTable
@@ -85,6 +86,14 @@ def _body(reply: dict[str, Any]) -> Any:
     if reply.get("ok") is True:
         return reply.get("body")
     raise from_reply(reply["error"])
+
+
+async def _hear(socket: zmq.asyncio.Socket) -> bytes | None:
+    """The next frame; None if there is none for LOOK_AFTER_S."""
+    try:
+        return await asyncio.wait_for(socket.recv(), LOOK_AFTER_S)
+    except TimeoutError:
+        return None
 
 
 class AsyncClient:
@@ -228,16 +237,22 @@ class AsyncClient:
         """
         sequence = Sequence()
         wants_heartbeat = any(HEALTH_BUS.startswith(topic) for topic in topics)
-        socket = self._context.socket(zmq.SUB)
-        socket.setsockopt(zmq.LINGER, 0)
-        socket.setsockopt(zmq.RCVHWM, maxlen)
         endpoint = self._locator.endpoint("market")
-        socket.connect(endpoint)
-        for topic in {HEALTH_BUS, *topics}:
-            socket.subscribe(topic)
+        socket = self._listen(endpoint, topics, maxlen)
+        heard_at = asyncio.get_running_loop().time()
         try:
             while True:
-                message = decode_market(await self._hear(socket, silence_s))
+                frame = await _hear(socket)
+                if frame is None:
+                    if asyncio.get_running_loop().time() - heard_at > silence_s:
+                        why = self._locator.why_silent()
+                        raise ProxyUnreachable(f"not even a heartbeat for {silence_s:g} s: {why}")
+                    if endpoint != (endpoint := self._locator.endpoint("market")):
+                        socket.close(linger=0)
+                        socket = self._listen(endpoint, topics, maxlen)
+                    continue
+                heard_at = asyncio.get_running_loop().time()
+                message = decode_market(frame)
                 notices, wanted = sequence.receive(message)
                 for notice in notices:
                     yield notice
@@ -246,12 +261,14 @@ class AsyncClient:
         finally:
             socket.close(linger=0)
 
-    async def _hear(self, socket: zmq.asyncio.Socket, silence_s: float) -> bytes:
-        try:
-            return await asyncio.wait_for(socket.recv(), silence_s)
-        except TimeoutError:
-            why = self._locator.why_silent()
-            raise ProxyUnreachable(f"not even a heartbeat for {silence_s:g} s: {why}") from None
+    def _listen(self, endpoint: str, topics: tuple[str, ...], maxlen: int) -> zmq.asyncio.Socket:
+        socket = self._context.socket(zmq.SUB)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.RCVHWM, maxlen)
+        socket.connect(endpoint)
+        for topic in {HEALTH_BUS, *topics}:
+            socket.subscribe(topic)
+        return socket
 
     # ------------------------------------------------------------ orders and account
 
@@ -270,8 +287,8 @@ class AsyncClient:
     async def cancel(self, ref: str, *, timeout_s: float | None = None) -> OrderReply:
         return await self._perform(calls.order("order.cancel", ref), timeout_s)
 
-    async def order(self, ref: str, *, timeout_s: float | None = None) -> OrderReply:
-        return await self._perform(calls.order("order.status", ref), timeout_s)
+    async def order(self, ref: str, *, timeout_s: float | None = None) -> OrderUpdate:
+        return await self._perform(calls.order_status(ref), timeout_s)
 
     async def orders(self, engine: str | None = None) -> list[OrderUpdate]:
         return await self._perform(calls.open_orders(engine))

@@ -314,9 +314,9 @@ class Client:
     def cancel(self, ref: str, *, timeout_s: float | None = None) -> OrderReply:
         return self._perform(calls.order("order.cancel", ref), timeout_s)
 
-    def order(self, ref: str, *, timeout_s: float | None = None) -> OrderReply:
+    def order(self, ref: str, *, timeout_s: float | None = None) -> OrderUpdate:
         """What is known of the order with this client_order_id."""
-        return self._perform(calls.order("order.status", ref), timeout_s)
+        return self._perform(calls.order_status(ref), timeout_s)
 
     def orders(self, engine: str | None = None) -> list[OrderUpdate]:
         """Orders that are not finished; None means every engine's."""
