@@ -1,0 +1,89 @@
+"""What a strategy is: a pure rule from a window of bars to a decision that carries its reasons.
+
+One file with one class, and one config block, make a strategy; docs/strategies.md shows it step by step.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+from engine.bars import BarWindow
+from engine.sessions import MarketClock
+
+Side = Literal["BUY", "SELL"]
+Values = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the rules say about one completed bar.
+
+    `side` BUY expects the underlying to rise (a call is bought), SELL to fall (a put is bought), None is "no".
+    `reason` is one sentence for a trader, `rule` the stable word of the rule that decided, `values` the numbers it saw.
+    """
+
+    side: Side | None
+    rule: str
+    reason: str
+    values: Values = field(default_factory=dict)
+
+    @property
+    def is_signal(self) -> bool:
+        return self.side is not None
+
+
+def no(rule: str, reason: str, values: Values | None = None) -> Decision:
+    """A decision to do nothing, with the reason."""
+    return Decision(None, rule, reason, values or {})
+
+
+class Strategy(Protocol):
+    """The whole contract between the engine and a strategy.
+
+    `version` is part of every order id: raise it when the rules change. `bars_needed` is the shortest window `measure`
+    can work with; the engine decides "no" until it has it. Both methods are pure: same window, same answer.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    Parameters: ClassVar[type[Any]]
+
+    @property
+    def bars_needed(self) -> int: ...
+
+    def measure(self, window: BarWindow) -> Values:
+        """The indicator values of the newest bar; NaN where one is not defined."""
+        ...
+
+    def decide(self, window: BarWindow, values: Values, clock: MarketClock) -> Decision:
+        """Signal or "no"; called once per completed bar."""
+        ...
+
+
+class StrategyNotFound(Exception):
+    """`where` is what the config said; the message says what would be right."""
+
+
+def load_strategy(where: str) -> type[Any]:
+    """The strategy class that a config value means: "scalp" is engine/strategies/scalp.py, else any importable module.
+
+    The module names its class in `STRATEGY`. Raises StrategyNotFound with a sentence that says what is missing.
+    """
+    built_in = f"engine.strategies.{where}"
+    for module_name in (built_in, where) if where.isidentifier() else (where,):
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name != module_name:
+                raise StrategyNotFound(
+                    f"strategy {where!r}: {module_name} imports {error.name!r}, which is missing"
+                ) from error
+            continue
+        found = getattr(module, "STRATEGY", None)
+        if not isinstance(found, type):
+            raise StrategyNotFound(f"strategy {where!r}: {module_name} has no STRATEGY = <your class>")
+        return found
+    raise StrategyNotFound(f"strategy {where!r}: there is no engine/strategies/{where}.py and no module {where!r}")
