@@ -330,6 +330,25 @@ class OrderRefArgs:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelArgs:
+    """Cancels what is unfilled of the entry; its exits then end with it. `exits` cancels the exits of a filled entry
+    too, and so leaves the position to the engine."""
+
+    client_order_id: ClientOrderId
+    exits: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModifyArgs:
+    """Moves the price of one working leg in place. Only the price can change; for anything else cancel and place anew."""
+
+    client_order_id: ClientOrderId
+    leg: Literal["entry", "take_profit", "stop_loss"] = "entry"
+    limit_price: Price | None = None
+    stop_price: Price | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class OpenOrdersArgs:
     engine: Name | None = None
 
@@ -361,7 +380,8 @@ REQUEST_ARGS: dict[str, type] = {
 TRADE_ARGS: dict[str, type] = {
     "order.place": PlaceArgs,
     "order.bracket": BracketArgs,
-    "order.cancel": OrderRefArgs,
+    "order.modify": ModifyArgs,
+    "order.cancel": CancelArgs,
     "order.status": OrderRefArgs,
     "orders.open": OpenOrdersArgs,
     "kill": KillArgs,

@@ -1,0 +1,213 @@
+"""Admission: may this order go, now? Pure.
+
+Joins everything that can say no: mode and account, the gate that health and reconciliation hold, the kill switch,
+orders of unknown fate on the same instrument, and the limits of core/risk.py. Asked when a request arrives and again
+when pacing lets it go, because the world moves in between.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Gt
+
+from gateway_proxy.bus.messages import AccountValues, Action, BracketArgs, Contract, Mode, PlaceArgs, Quote
+from gateway_proxy.core.orders import POSSIBLY_LIVE, Order, State
+from gateway_proxy.core.positions import Positions
+from gateway_proxy.core.register import Register
+from gateway_proxy.core.risk import Ask, Book, Held, Open, Risk, reduces
+from gateway_proxy.core.tickets import multiplier_of, risk_of
+from gateway_proxy.errors import Refused
+
+#: Every paper account of IB begins with it.
+PAPER_PREFIX = "D"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderSettings:
+    """How the order path waits, and whose account it trades."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    account: str = ""  # the account that trades; "" takes the login's only one
+    live_confirmed: str = ""  # the account id as typed by the operator; comes from the command line, never from a file
+    queue_deadline_s: Annotated[float, Gt(0)] = 5.0  # an order not written by then is never sent
+    ack_timeout_s: Annotated[float, Gt(0)] = 4.0  # silence after writing; then the answer is "unknown"
+    quote_wait_s: Annotated[float, Gt(0)] = 3.0  # how long a request waits for the quote its price is checked against
+    entry_good_for_s: Annotated[float, Ge(0)] = 120.0  # DAY entries die at IB after this; 0 leaves them DAY
+    sweep_spacing_s: Annotated[float, Gt(0)] = 5.0  # between two sweeps that shall prove absence
+    sweep_step_timeout_s: Annotated[float, Gt(0)] = 5.0  # each request of a sweep must end by then
+    absence_wait_s: Annotated[float, Ge(0)] = 60.0  # after a lost link, for orders without an expiry at IB
+    dead_man_s: Annotated[float, Ge(0)] = 30.0  # silence of an engine that used to send heartbeats; 0 is off
+    position_mismatch: Literal["lock", "adopt"] = "lock"  # when the broker holds what our fills do not explain
+    waiters_max: Annotated[int, Gt(0)] = 16  # repeated requests waiting for one answer; more are refused
+
+
+class Admission:
+    """Holds the present facts; decides nothing by itself but yes or no."""
+
+    def __init__(
+        self, settings: OrderSettings, risk: Risk, register: Register, positions: Positions, *, mode: Mode
+    ) -> None:
+        self._settings = settings
+        self._risk = risk
+        self._register = register
+        self._positions = positions
+        self._mode = mode
+        self._gate_reason = "the proxy is starting"
+        self._recovering = "recovering: orders are being reconciled with IB"
+        self._accounts: tuple[str, ...] = ()
+        self._values: dict[str, AccountValues] = {}
+        self._quotes: dict[str, tuple[Quote, float]] = {}
+
+    # ---------------------------------------------------------------- facts
+
+    def gate(self, *, ready: bool, reason: str) -> None:
+        self._gate_reason = "" if ready else reason or "not ready"
+
+    def recovering(self, reason: str) -> None:
+        """Reconciliation holds the gate as well; "" lets go."""
+        self._recovering = reason
+
+    @property
+    def is_recovering(self) -> bool:
+        return bool(self._recovering)
+
+    @property
+    def gate_reason(self) -> str:
+        """Why no order may be written at all; "" when it may."""
+        return self._gate_reason or self._recovering
+
+    def session_opened(self, accounts: tuple[str, ...]) -> None:
+        self._accounts = accounts
+
+    def receive_account(self, values: AccountValues) -> None:
+        self._values[values.account] = values
+
+    def receive_quote(self, quote: Quote, now: float) -> None:
+        self._quotes[quote.symbol] = (quote, now)
+
+    def quote(self, key: str, now: float) -> Quote | None:
+        """The last quote, if it is young enough to trade on."""
+        quote, at = self._quotes.get(key, (None, 0.0))
+        return quote if quote is not None and now - at <= self._risk.settings.max_quote_age_s else None
+
+    def needs_quote(self, args: PlaceArgs | BracketArgs, key: str, now: float) -> bool:
+        """True when the price of this request cannot be judged yet."""
+        market = isinstance(args, PlaceArgs) and args.order_type == "MKT"
+        stop = isinstance(args, PlaceArgs) and args.order_type in ("STP", "STP LMT")
+        judged = market or (self._risk.settings.price_collar_fraction is not None and not stop)
+        quote = self.quote(key, now)
+        side = None if quote is None else quote.ask if args.action == "BUY" else quote.bid
+        return judged and side is None
+
+    # ---------------------------------------------------------------- answers
+
+    def account(self) -> str:
+        """The account orders go to. Raises Refused when mode and account do not belong together."""
+        account = self._settings.account or (self._accounts[0] if len(self._accounts) == 1 else "")
+        if not account:
+            raise Refused(f"which account? the login has {len(self._accounts)}; set [trading] account")
+        if self._accounts and account not in self._accounts:
+            raise Refused("the configured account does not belong to this login")
+        if self._mode == "paper" and not account.startswith(PAPER_PREFIX):
+            raise Refused(f"mode is paper, but the account is not a paper account (they begin with {PAPER_PREFIX!r})")
+        if self._mode == "live" and self._settings.live_confirmed != account:
+            raise Refused("mode is live, but this account was not confirmed on the command line")
+        return account
+
+    def opening_bar(self, key: str) -> str:
+        """Why no position may be opened on this instrument now, limits aside; "" when it may."""
+        if self._register.halted:
+            return f"trading is halted: {self._register.halted}"
+        for order in self._register.open_orders():
+            if order.contract.key == key and order.state is State.UNKNOWN and order.opening:
+                return f"order {order.client_order_id} on {key} is of unknown fate; treat it as live"
+        return ""
+
+    def ask_of(self, args: PlaceArgs | BracketArgs, contract: Contract, account: str, now: float) -> Ask:
+        order_type = "LMT" if isinstance(args, BracketArgs) else args.order_type
+        price = args.limit_price
+        if price is None and isinstance(args, PlaceArgs):
+            price = args.stop_price if args.stop_price is not None else self._market_price(args.action, contract, now)
+        return Ask(
+            engine=args.engine,
+            account=account,
+            contract=contract,
+            action=args.action,
+            quantity=args.quantity,
+            order_type=order_type,
+            price=price,
+            multiplier=multiplier_of(contract),
+            risk=risk_of(args, contract),
+        )
+
+    def ask_again(self, order: Order, now: float, *, price: float | None = None) -> Ask:
+        """The same question for an order that waited in the queue, or shall move to `price`."""
+        ticket = order.entry.ticket
+        if price is None:
+            price = ticket.limit_price if ticket.limit_price is not None else ticket.stop_price
+        return Ask(
+            engine=order.engine,
+            account=order.account,
+            contract=order.contract,
+            action=ticket.action,
+            quantity=ticket.quantity,
+            order_type=ticket.order_type,
+            price=price if price is not None else self._market_price(ticket.action, order.contract, now),
+            multiplier=order.multiplier,
+            risk=order.risk,
+        )
+
+    def refusal(self, ask: Ask, now: float, *, besides: str = "") -> str:
+        """Why the limits forbid it, "" when they do not. `besides`: an order that is already counted, by id."""
+        return self._risk.refusal(ask, self.book(ask, now, besides=besides), now) or ""
+
+    def reduces(self, ask: Ask, now: float) -> bool:
+        return reduces(ask, self.book(ask, now))
+
+    def book(self, ask: Ask, now: float, *, besides: str = "") -> Book:
+        """Everything the limits look at, in the worst case for this order."""
+        key = ask.contract.key
+        quote, at = self._quotes.get(key, (None, now))
+        return Book(
+            open=tuple(
+                _open(order)
+                for order in self._register.open_orders()
+                if order.client_order_id != besides and order.entry.state in POSSIBLY_LIVE
+            ),
+            held=tuple(self._held(ask.action)),
+            account=self._values.get(ask.account),
+            quote=quote,
+            quote_age_s=None if quote is None else now - at,
+        )
+
+    def _held(self, action: Action) -> list[Held]:
+        dry = self._mode == "dry-run"
+        held = [
+            Held(engine, account, key, quantity)
+            for (engine, account, key, simulated), quantity in self._register.traded.items()
+            if simulated is dry
+        ]
+        if dry:
+            return held + [Held("", *where, quantity) for where, quantity in self._positions.simulated().items()]
+        return held + [Held("", *where, self._positions.worst(*where, action)) for where in self._positions.wheres()]
+
+    def _market_price(self, action: Action, contract: Contract, now: float) -> float | None:
+        quote = self.quote(contract.key, now)
+        if quote is None:
+            return None
+        return quote.ask if action == "BUY" else quote.bid
+
+
+def _open(order: Order) -> Open:
+    return Open(
+        engine=order.engine,
+        account=order.account,
+        key=order.contract.key,
+        action=order.action,
+        remaining=order.entry.remaining,
+        risk=order.risk,
+        opening=order.opening,
+    )
