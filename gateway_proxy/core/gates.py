@@ -78,6 +78,16 @@ class Window:
         self._forget(now)
         return max(self._used, key=self._used.__getitem__, default="")
 
+    def entries(self, now: float) -> list[tuple[float, Hashable, int]]:
+        """(age in seconds, key, amount) of everything still counted, oldest first."""
+        self._forget(now)
+        positions: dict[Hashable, int] = {}
+        found = []
+        for taken_at, key in self._order:
+            position = positions[key] = positions.get(key, -1) + 1
+            found.append((now - taken_at, key, self._logs[key][position][1]))
+        return found
+
     def oldest_age_s(self, now: float) -> float:
         """Age of the oldest entry still counted; 0 when there is none."""
         self._forget(now)

@@ -25,6 +25,7 @@ from gateway_proxy.core.rules import (
     PacingSettings,
     RequestClass,
     Rule,
+    Scope,
     Until,
     contract_key,
     counted,
@@ -258,6 +259,25 @@ class Pacing:
             if taken:
                 lines[held.job.owner] = lines.get(held.job.owner, 0) + taken
         return lines
+
+    # ------------------------------------------------------------ from one life to the next
+
+    def remembered(self, now: float) -> dict[str, list[tuple[float, str, int]]]:
+        """What IB still counts against the login, whatever connection or process sent it, as plain JSON."""
+        return {
+            gate.rule.name: [(age_s, str(key), amount) for age_s, key, amount in gate.entries(now)]
+            for gate in self._lasting_windows()
+        }
+
+    def recall(self, remembered: dict[str, list[tuple[float, str, int]]], away_s: float, now: float) -> None:
+        """Start with the logs of an earlier life, `away_s` after it wrote them. Only before the first job."""
+        for gate in self._lasting_windows():
+            for age_s, key, amount in remembered.get(gate.rule.name, ()):
+                gate.take(key, amount, now - age_s - away_s)
+
+    def _lasting_windows(self) -> list[Window]:
+        windows = [gate for gate in self.gates.values() if isinstance(gate, Window)]
+        return [gate for gate in windows if gate.rule.scope is not Scope.SESSION]
 
     # ------------------------------------------------------------ violations
 

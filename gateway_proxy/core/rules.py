@@ -236,6 +236,7 @@ TAKES_A_LINE = frozenset({C.QUOTE, C.SNAPSHOT, C.REALTIME_BARS, C.TICK_BY_TICK, 
 HISTORY_OPEN = frozenset({C.HISTORY_SMALL, C.HISTORY_LARGE, C.HISTORY_TICKS, C.HEAD_STAMP})
 
 HISTORY_WINDOW_S = 600.0
+BACKFILL_STEPS = 10
 ORDER_EFFICIENCY_MAX = 20.0  # rule book 5.2
 
 
@@ -280,9 +281,13 @@ def _history_rules(settings: PacingSettings) -> tuple[Rule, ...]:
     watched = LARGE - budgeted
     budget, large = every_lane(settings.history_budget), every_lane(settings.large_open_max)
     login, weight = Scope.LOGIN, Counts.WEIGHT
+    # Backfill takes the budget in tenths: it uses all of it, yet an urgent request never finds ten minutes sold out.
+    step_s = (HISTORY_WINDOW_S + margin_s) / BACKFILL_STEPS
+    backfill = (*every_lane(inf)[:-1], max(2, settings.history_budget // BACKFILL_STEPS))
     return (
         Rule("history_window", budgeted, budget, HISTORY_WINDOW_S, "1.1", margin_s, counts=weight, scope=login),
         Rule("history_watch", watched, budget, HISTORY_WINDOW_S, "1.2", counts=weight, scope=login, hard=False),
+        Rule("history_backfill", budgeted, backfill, step_s, "none: ours", counts=weight, scope=login),
         Rule("history_series", budgeted, every_lane(5), 2.0, "1.1", margin_s, "series", weight, scope=login),
         Rule("history_identical", SMALL | LARGE, every_lane(1), 15.0, "1.1", margin_s, "identical", scope=login),
         Rule("history_open", HISTORY_OPEN, every_lane(50), 0, "1.1", until=Until.ENDED),

@@ -40,6 +40,8 @@ __all__ = [
 RETRY_LEAST_S, RETRY_UNKNOWN_S = 0.1, 5.0
 #: Owners remembered for the statistics; beyond that the one seen longest ago with nothing queued is forgotten.
 OWNERS_REMEMBERED = 256
+#: Ended jobs stay in the timer heaps until these are this much longer than what is queued.
+HEAP_SLACK = 1024
 #: Never held by an error 100: they have their own share of the message rate, and waiting is the greater risk.
 NEVER_PAUSED = frozenset(
     {RequestClass.ORDER, RequestClass.MODIFY, RequestClass.CANCEL, RequestClass.PROBE, RequestClass.UNSUBSCRIBE}
@@ -97,7 +99,7 @@ class Scheduler:
         self._room.enter(job, demands, now)
         self._owner(job.owner).queued += 1
         if job.deadline is not None:
-            heappush(self._deadlines, (job.deadline, job.job_id))
+            self._expire_later(job)
         self._changed = True
 
     def _check_room(self, job: Job, now: float) -> None:
@@ -185,9 +187,20 @@ class Scheduler:
 
     def _wake_later(self, demand: Demand, now: float) -> None:
         wake_at = demand.gate.goes_at(demand.key, demand.amount, demand.ceiling, now)
-        if wake_at < inf:
-            self._wake_ids += 1
-            heappush(self._wakes, (wake_at, self._wake_ids, demand))
+        if wake_at == inf:
+            return
+        self._wake_ids += 1
+        heappush(self._wakes, (wake_at, self._wake_ids, demand))
+        if len(self._wakes) > HEAP_SLACK + 2 * len(self._room.parked):
+            parked = self._room.parked
+            soonest = {place(e[2]): e for e in sorted(self._wakes, reverse=True) if place(e[2]) in parked}
+            self._wakes = sorted(soonest.values())
+
+    def _expire_later(self, job: Job) -> None:
+        assert job.deadline is not None
+        heappush(self._deadlines, (job.deadline, job.job_id))
+        if len(self._deadlines) > HEAP_SLACK + 2 * len(self._room.entries):
+            self._deadlines = sorted(each for each in set(self._deadlines) if each[1] in self._room.entries)
 
     def expired(self, now: float) -> list[Job]:
         """Jobs whose deadline passed while they were queued, each once. They were not sent and never will be."""
@@ -233,12 +246,16 @@ class Scheduler:
 
     def next_timer(self) -> float | None:
         """When to call `expired` and `due` if nothing happens before; a time that has passed means now. None: never."""
-        if self._changed or self._expired:
+        if self._expired:
+            return self._now
+        if not self._room.entries:
+            return None
+        if self._changed:
             return self._now
         wakes = [line.wake_at for lines in self._room.lines for line in lines.values() if line]
         wakes.extend(heap[0][0] for heap in (self._wakes, self._deadlines) if heap)
         earliest = min(wakes, default=inf)
-        return None if earliest == inf or not self._room.entries else earliest
+        return None if earliest == inf else earliest
 
     # ------------------------------------------------------------ what came of it
 
@@ -272,6 +289,14 @@ class Scheduler:
         for where in list(self._room.parked):
             self._room.unpark(where, now)
         self._changed = True
+
+    def remembered(self, now: float) -> dict[str, list[tuple[float, str, int]]]:
+        """What a next life of this process must know, as plain JSON: the requests that IB still counts."""
+        return self._pacing.remembered(self._advance(now))
+
+    def recall(self, remembered: dict[str, list[tuple[float, str, int]]], away_s: float, now: float) -> None:
+        """Start with what an earlier life remembered `away_s` seconds ago. Only before the first job."""
+        self._pacing.recall(remembered, away_s, self._advance(now))
 
     # ------------------------------------------------------------ violations
 
