@@ -1,0 +1,407 @@
+"""The blotter: every order of the day, what happens to it and in which order. Pure.
+
+It decides acceptance, brackets, OCA groups, fills, cancels and expiry, and tells what clients must hear as a list of
+events; it knows no message and no socket. Codes and texts: rule book 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from gateway_sim.accounts import Account, commission_of
+from gateway_sim.calendar import local
+from gateway_sim.contracts import Contract
+from gateway_sim.market import Market, Quote, mixed
+from gateway_sim.matching import (
+    LIMIT_KINDS,
+    STOP_KINDS,
+    Fill,
+    fill_against,
+    follow_market,
+    is_triggered,
+)
+from gateway_sim.order_messages import OPTION_VENUE, STOCK_VENUE
+from gateway_sim.order_request import PlaceOrder
+from gateway_sim.order_rules import Refusal, acceptance_refusal, modification_refusal
+from gateway_sim.orders import Execution, Order, Status
+from gateway_sim.timestamps import parse_when
+
+CANCELLED_TEXT = "Order Canceled - reason:"
+ORDERS_MAX = 20_000
+"""Orders kept; the oldest finished ones are forgotten beyond it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An error or warning about an order id of a client."""
+
+    client_id: int
+    order_id: int
+    code: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderNews:
+    """The order's state is to be told. opened: with the openOrder message in front."""
+
+    order: Order
+    status: str
+    opened: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FillNews:
+    execution: Execution
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIfNews:
+    order: Order
+
+
+Event = Notice | OrderNews | FillNews | WhatIfNews
+
+
+class Blotter:
+    """All orders of the account.
+
+    A key is (client id, order id); perm ids are unique over all clients.
+    """
+
+    def __init__(self, account: Account, market: Market, first_perm_id: int = 1_700_000_000) -> None:
+        self.account = account
+        self._market = market
+        self._orders: dict[tuple[int, int], Order] = {}
+        self._by_perm: dict[int, Order] = {}
+        self._highest_id: dict[int, int] = {}
+        self._refused: set[tuple[int, int]] = set()
+        self._next_perm_id = first_perm_id
+        self.executions: list[Execution] = []
+        self._events: list[Event] = []
+        self._resting: set[int] = set()
+        self._now = 0.0
+        self._fills = 0
+
+    # --- questions ---
+
+    def events(self) -> list[Event]:
+        """What clients must be told, in order; empties the list."""
+        events, self._events = self._events, []
+        return events
+
+    def next_order_id(self, client_id: int) -> int:
+        return self._highest_id.get(client_id, 0) + 1
+
+    def orders(self) -> Iterator[Order]:
+        yield from self._orders.values()
+
+    def find(self, client_id: int, order_id: int) -> Order | None:
+        return self._orders.get((client_id, order_id))
+
+    def by_perm(self, perm_id: int) -> Order | None:
+        return self._by_perm.get(perm_id)
+
+    def open_orders(self, client_id: int | None) -> list[Order]:
+        """Live orders of one client, or of all; held ones are invisible (rule book 5.1)."""
+        return [o for o in self._orders.values() if o.is_live and client_id in (None, o.client_id)]
+
+    def completed_orders(self) -> list[Order]:
+        return [o for o in self._orders.values() if o.is_done and o.completed_status]
+
+    def has_live(self) -> bool:
+        return any(order.is_live for order in self._orders.values())
+
+    def mark(self, contract: Contract, market_s: float) -> float:
+        return self._market.quote(contract, market_s).mark
+
+    def mark_of(self, market_s: float) -> Callable[[Contract], float]:
+        return lambda contract: self.mark(contract, market_s)
+
+    # --- what clients ask ---
+
+    def place(
+        self, request: PlaceOrder, contract: Contract | None, client_id: int, now: float, market_s: float
+    ) -> None:
+        """A new order, a modification or a what-if. now: elapsed seconds; market_s: market epoch seconds."""
+        self._now = now
+        known = self._orders.get((client_id, request.order_id))
+        if known is not None and not request.what_if:
+            self._modify(known, request, contract, market_s)
+            return
+        refusal = self._refusal(request, contract, client_id, market_s)
+        if refusal is not None or contract is None:
+            self._refuse(
+                request, client_id, refusal or Refusal(200, "No security definition has been found for the request")
+            )
+            return
+        request = replace(request, account=request.account or self.account.name)
+        order = Order(request, contract, client_id, self._take_perm_id(), now)
+        if request.what_if:
+            order.status = Status.PRE_SUBMITTED
+            self._events.append(WhatIfNews(order))
+            return
+        self._keep(order)
+        if request.parent_id:
+            parent = self._orders[(client_id, request.parent_id)]
+            parent.children.append(order.perm_id)
+        if request.transmit:
+            self._transmit_family(order, market_s)
+
+    def cancel(self, client_id: int, order_id: int, market_s: float) -> None:
+        """Cancel on the client's request: 10147 if unknown, 10148 if it is over."""
+        order = self._orders.get((client_id, order_id))
+        if order is None:
+            text = f"OrderId {order_id} that needs to be cancelled is not found."
+            self._events.append(Notice(client_id, order_id, 10147, text))
+            return
+        if order.is_done:
+            text = f"OrderId {order_id} that needs to be cancelled cannot be cancelled, state: {order.status}."
+            self._events.append(Notice(client_id, order_id, 10148, text))
+            return
+        self.finish(order, market_s, "Cancelled by Trader")
+
+    def cancel_all(self, market_s: float) -> None:
+        for order in list(self._orders.values()):
+            if not order.is_done and not order.request.parent_id:
+                self.finish(order, market_s, "Cancelled by Trader")
+        for order in list(self._orders.values()):
+            if not order.is_done:
+                self.finish(order, market_s, "Cancelled by Trader")
+
+    # --- what time does ---
+
+    def step(self, now: float, market_s: float) -> None:
+        """Try every live order against the market of this moment."""
+        self._now = now
+        quotes: dict[int, Quote] = {}
+        for order in [o for o in self._orders.values() if o.is_live]:
+            if not order.is_live or order.activated_s is None or now < order.activated_s:
+                continue
+            if self._expired(order, market_s):
+                self.finish(order, market_s, "Cancelled by System")
+                continue
+            if not self._market.is_open(order.contract, market_s, order.request.outside_rth):
+                continue
+            quote = quotes.get(order.contract.con_id)
+            if quote is None:
+                quote = quotes[order.contract.con_id] = self._market.quote(order.contract, market_s)
+            self._try(order, quote, market_s)
+
+    def close_day(self, market_s: float, opened_s: float) -> None:
+        """The regular close: day orders placed before it expire, expired options are settled in cash."""
+        for order in list(self._orders.values()):
+            day_order = order.request.tif in ("DAY", "IOC", "FOK") or order.contract.expiry_close == int(market_s)
+            if order.is_live and day_order:
+                self.finish(order, market_s, "Cancelled by System")
+        for position in self.account.open_positions():
+            contract = position.contract
+            if contract.is_option and contract.expiry_close <= market_s:
+                spot = self._market.spot(contract.listing, contract.expiry_close - 1)
+                worth = max(0.0, spot - contract.strike if contract.is_call else contract.strike - spot)
+                self.account.apply_fill(contract, -position.quantity, round(worth, 2), 0.0)
+
+    def change_day(self, market_s: float) -> None:
+        """Midnight: yesterday's executions and finished orders are no longer reported (rule book 5.6)."""
+        self.executions.clear()
+        self.account.change_day(self.mark_of(market_s))
+        for key, order in list(self._orders.items()):
+            if order.is_done:
+                del self._orders[key]
+                self._by_perm.pop(order.perm_id, None)
+                self._refused.add(key)
+
+    def finish(
+        self, order: Order, market_s: float, reason: str, code: int | None = 202, text: str = CANCELLED_TEXT
+    ) -> None:
+        """End an order unfilled, its children with it."""
+        if order.is_done:
+            return
+        was_held = order.status is Status.HELD
+        order.completed_s, order.completed_status = market_s, reason
+        order.change_status(Status.CANCELLED)
+        self._resting.discard(order.perm_id)
+        if not was_held:
+            self._events.append(OrderNews(order, Status.CANCELLED, opened=False))
+        if code is not None:
+            self._events.append(Notice(order.client_id, order.order_id, code, text))
+        for child in self._children(order):
+            self.finish(child, market_s, reason, code, text)
+
+    # --- inside ---
+
+    def _take_perm_id(self) -> int:
+        self._next_perm_id += 1
+        return self._next_perm_id
+
+    def _keep(self, order: Order) -> None:
+        self._orders[(order.client_id, order.order_id)] = order
+        self._by_perm[order.perm_id] = order
+        self._highest_id[order.client_id] = max(self._highest_id.get(order.client_id, 0), order.order_id)
+        if len(self._orders) > ORDERS_MAX:
+            key = next(key for key, kept in self._orders.items() if kept.is_done)
+            self._by_perm.pop(self._orders.pop(key).perm_id, None)
+
+    def _refusal(
+        self, request: PlaceOrder, contract: Contract | None, client_id: int, market_s: float
+    ) -> Refusal | None:
+        if contract is None:
+            return Refusal(200, "No security definition has been found for the request")
+        used = request.order_id <= self._highest_id.get(client_id, 0) or (client_id, request.order_id) in self._refused
+        if used and not request.what_if:
+            return Refusal(103, "Duplicate order id")
+        if request.parent_id:
+            parent = self._orders.get((client_id, request.parent_id))
+            if parent is None and (client_id, request.parent_id) in self._refused:
+                return Refusal(135, f"Can't find order with id ={request.parent_id}")
+            if parent is None:
+                return Refusal(10006, "Missing parent order.")
+            if parent.status in (Status.CANCELLED, Status.INACTIVE):
+                return Refusal(135, f"Can't find order with id ={request.parent_id}")
+        same_side = [
+            o for o in self._orders.values()
+            if (o.is_live or o.status is Status.HELD) and o.contract is contract and o.request.action == request.action
+        ]  # fmt: skip
+        quote = self._market.quote(contract, market_s)
+        return acceptance_refusal(
+            request, contract, self.account, quote, len(same_side), self.mark_of(market_s), market_s
+        )
+
+    def _refuse(self, request: PlaceOrder, client_id: int, refusal: Refusal) -> None:
+        if not request.what_if:
+            self._refused.add((client_id, request.order_id))
+            if refusal.code != 103:
+                self._highest_id[client_id] = max(self._highest_id.get(client_id, 0), request.order_id)
+        self._events.append(Notice(client_id, request.order_id, refusal.code, refusal.text))
+
+    def _modify(self, order: Order, request: PlaceOrder, contract: Contract | None, market_s: float) -> None:
+        refusal = modification_refusal(order, request, contract)
+        if refusal is not None:
+            self._events.append(Notice(order.client_id, order.order_id, refusal.code, refusal.text))
+            return
+        was_held = order.status is Status.HELD
+        order.request = replace(request, account=request.account or self.account.name)
+        self._resting.discard(order.perm_id)
+        if was_held:
+            if request.transmit:
+                self._transmit_family(order, market_s)
+            return
+        if order.remaining <= 0.0:
+            order.completed_s, order.completed_status = market_s, f"Filled Size: {order.filled:g}"
+            order.change_status(Status.FILLED)
+        self._events.append(OrderNews(order, order.status))
+
+    def _children(self, order: Order) -> list[Order]:
+        return [self._by_perm[perm] for perm in order.children if perm in self._by_perm]
+
+    def _transmit_family(self, order: Order, market_s: float) -> None:
+        """Release an order, its held parent and siblings: the last child's transmit flag sends the bracket."""
+        top = order
+        if order.request.parent_id:
+            top = self._orders[(order.client_id, order.request.parent_id)]
+        for member in (top, *self._children(top)):
+            if member.status is Status.HELD:
+                self._release(member, market_s)
+
+    def _release(self, order: Order, market_s: float) -> None:
+        order.change_status(Status.PRE_SUBMITTED)
+        self._events.append(OrderNews(order, Status.PRE_SUBMITTED))
+        parent = self._orders.get((order.client_id, order.request.parent_id)) if order.request.parent_id else None
+        if parent is None or parent.status is Status.FILLED:
+            self._activate(order, market_s)
+
+    def _activate(self, order: Order, market_s: float) -> None:
+        """Let it trade, 0.1 to 1 s from now."""
+        order.activated_s = self._now + 0.1 + (mixed(order.perm_id, 7) % 900) / 1000.0
+        open_now = self._market.is_open(order.contract, market_s, order.request.outside_rth)
+        if not open_now:
+            opening = local(self._market.calendar.next_open(market_s).open)
+            text = (
+                "Order Message:\nWarning: Your order will not be placed at the exchange until "
+                f"{opening:%Y-%m-%d %H:%M:%S} US/Eastern."
+            )
+            self._events.append(Notice(order.client_id, order.order_id, 399, text))
+        elif order.request.order_type == "LMT":
+            order.change_status(Status.SUBMITTED)
+            self._events.append(OrderNews(order, Status.SUBMITTED))
+
+    def _expired(self, order: Order, market_s: float) -> bool:
+        if order.contract.is_option and market_s >= order.contract.expiry_close:
+            return True
+        if order.request.tif != "GTD":
+            return False
+        until = parse_when(order.request.good_till, local(market_s).date())
+        return until is not None and market_s >= until
+
+    def _try(self, order: Order, quote: Quote, market_s: float) -> None:
+        request = order.request
+        if request.good_after:
+            after = parse_when(request.good_after, local(market_s).date())
+            if after is not None and market_s < after:
+                return
+        if not order.triggered:
+            follow_market(order, quote)
+            if not is_triggered(order, quote):
+                return
+            order.triggered = True
+            if request.order_type in STOP_KINDS and order.change_status(Status.SUBMITTED):
+                self._events.append(OrderNews(order, Status.SUBMITTED))
+        if request.order_type in LIMIT_KINDS and order.status is Status.PRE_SUBMITTED:
+            order.change_status(Status.SUBMITTED)
+            self._events.append(OrderNews(order, Status.SUBMITTED))
+        fill = fill_against(order, quote, order.perm_id in self._resting)
+        if fill is not None:
+            self.fill(order, fill, market_s)
+        else:
+            self._resting.add(order.perm_id)
+        if request.tif in ("IOC", "FOK") and order.is_live:
+            self.finish(order, market_s, "Cancelled by System")
+
+    def fill(self, order: Order, fill: Fill, market_s: float) -> None:
+        """Book a fill of an order and everything that follows from it."""
+        commission = commission_of(order.contract, fill.quantity, fill.price)
+        profit = self.account.apply_fill(order.contract, order.sign * fill.quantity, fill.price, commission)
+        order.filled += fill.quantity
+        order.value += fill.quantity * fill.price
+        order.last_fill_price = fill.price
+        order.commission += commission
+        self._fills += 1
+        execution = Execution(
+            f"0000e0d5.{0x6a000000 + self._fills:08x}.01.01", market_s, order, fill.price,
+            fill.quantity, order.filled, order.average_price, commission, profit,
+            OPTION_VENUE if order.contract.is_option else STOCK_VENUE,
+        )  # fmt: skip
+        self.executions.append(execution)
+        if order.remaining <= 1e-9:
+            order.completed_s, order.completed_status = market_s, f"Filled Size: {order.filled:g}"
+            order.change_status(Status.FILLED)
+        self._events.append(FillNews(execution))
+        self._settle_linked(order, fill, market_s)
+
+    def _settle_linked(self, order: Order, fill: Fill, market_s: float) -> None:
+        """Siblings of a bracket and members of an OCA group: cancelled by a full fill, reduced by a partial one."""
+        for other in self._linked(order):
+            reduce_only = order.request.oca_type in (2, 3) or not order.request.oca_group
+            if order.status is Status.FILLED or not reduce_only:
+                self.finish(other, market_s, "Cancelled by System")
+            else:
+                left = max(other.filled, other.quantity - fill.quantity)
+                other.request = replace(other.request, quantity=left)
+                self._events.append(OrderNews(other, other.status))
+        if order.status is Status.FILLED:
+            for child in self._children(order):
+                if child.is_live:
+                    self._activate(child, market_s)
+
+    def _linked(self, order: Order) -> list[Order]:
+        request = order.request
+        found = []
+        for other in self._orders.values():
+            if other is order or other.is_done or other.client_id != order.client_id:
+                continue
+            same_group = bool(request.oca_group) and other.request.oca_group == request.oca_group
+            siblings = bool(request.parent_id) and other.request.parent_id == request.parent_id
+            if same_group or siblings:
+                found.append(other)
+        return found

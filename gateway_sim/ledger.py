@@ -1,0 +1,29 @@
+"""The ledger: the simulator's judgement of its clients, one JSON object per line. Pure; the shell writes the lines.
+
+Every line has `t` (elapsed simulated seconds), `client_id` (-1 before a client named itself) and `event`, one of
+connect request answer violation order fill cancel fault disconnect.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+EVENTS = frozenset({"connect", "request", "answer", "violation", "order", "fill", "cancel", "fault", "disconnect"})
+
+
+class Ledger:
+    """Makes the lines and hands them to `write`; counts them by event."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self.counts: dict[str, int] = dict.fromkeys(sorted(EVENTS), 0)
+
+    def record(self, now: float, client_id: int, event: str, **facts: object) -> None:
+        """One line; facts whose value is None are left out."""
+        if event not in EVENTS:
+            raise AssertionError(f"no ledger event {event!r}")
+        self.counts[event] += 1
+        line = {"t": round(now, 6), "client_id": client_id, "event": event}
+        line.update({name: value for name, value in facts.items() if value is not None})
+        self._write(json.dumps(line, separators=(",", ":"), ensure_ascii=True))

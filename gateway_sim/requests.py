@@ -1,0 +1,393 @@
+"""Client requests: their names and the reading of their fields. Pure.
+
+One decoder per message id turns fields into a frozen dataclass (wire reference b1, b2). A decoder takes the FieldReader
+positioned behind the id, and the negotiated server version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway_sim.contracts import ContractQuery
+from gateway_sim.order_request import PlaceOrder, read_place_order
+from gateway_sim.wire import FieldReader, WireError
+
+
+@dataclass(frozen=True, slots=True)
+class StartApi:
+    client_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A request that carries nothing, or nothing that matters."""
+
+
+@dataclass(frozen=True, slots=True)
+class ById:
+    """A request or cancel that only names an id."""
+
+    req_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A request that turns something on or off. `account` is empty unless the message has one."""
+
+    on: bool
+    account: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MarketDataRequest:
+    req_id: int
+    contract: ContractQuery
+    generic_ticks: str
+    snapshot: bool
+    regulatory: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DepthRequest:
+    req_id: int
+    contract: ContractQuery
+    rows: int
+    smart: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ContractDetailsRequest:
+    req_id: int
+    contract: ContractQuery
+
+
+@dataclass(frozen=True, slots=True)
+class HistoricalDataRequest:
+    req_id: int
+    contract: ContractQuery
+    end: str
+    bar_size: str
+    duration: str
+    regular_only: bool
+    what: str
+    date_format: int
+    keep_up_to_date: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RealTimeBarsRequest:
+    req_id: int
+    contract: ContractQuery
+    what: str
+    regular_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeadTimeStampRequest:
+    req_id: int
+    contract: ContractQuery
+    regular_only: bool
+    what: str
+    date_format: int
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramRequest:
+    req_id: int
+    contract: ContractQuery
+    regular_only: bool
+    period: str
+
+
+@dataclass(frozen=True, slots=True)
+class HistoricalTicksRequest:
+    req_id: int
+    contract: ContractQuery
+    start: str
+    end: str
+    count: int
+    what: str
+    regular_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TickByTickRequest:
+    req_id: int
+    contract: ContractQuery
+    tick_type: str
+    count: int
+    ignore_size: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OptionCalculation:
+    """calculateImpliedVolatility (`given` is the option price) or calculateOptionPrice (`given` is the volatility)."""
+
+    req_id: int
+    contract: ContractQuery
+    given: float
+    underlying_price: float
+
+
+@dataclass(frozen=True, slots=True)
+class OptionParametersRequest:
+    req_id: int
+    symbol: str
+    exchange: str
+    sec_type: str
+    con_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class MatchingSymbolsRequest:
+    req_id: int
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOrder:
+    order_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionsRequest:
+    req_id: int
+    client_id: int
+    account: str
+    time: str
+    symbol: str
+    sec_type: str
+    side: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSummaryRequest:
+    req_id: int
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRequest:
+    """reqAccountUpdatesMulti, reqPositionsMulti, reqPnL and reqPnLSingle (the only one with a con_id)."""
+
+    req_id: int
+    account: str
+    model: str
+    con_id: int = 0
+
+
+Request = (
+    StartApi | Plain | ById | Switch | MarketDataRequest | DepthRequest | ContractDetailsRequest | HistoricalDataRequest
+    | RealTimeBarsRequest | HeadTimeStampRequest | HistogramRequest | HistoricalTicksRequest | TickByTickRequest
+    | OptionCalculation | OptionParametersRequest | MatchingSymbolsRequest | CancelOrder | ExecutionsRequest
+    | AccountSummaryRequest | AccountRequest | PlaceOrder
+)  # fmt: skip
+
+Decoder = Callable[[FieldReader, int], Request]
+
+
+def read_contract(fields: FieldReader) -> ContractQuery:
+    """The 12 contract fields."""
+    return ContractQuery(
+        fields.integer(), fields.text(), fields.text(), fields.text(), fields.number(), fields.text(), fields.text(),
+        fields.text(), fields.text(), fields.text(), fields.text(), fields.text(),
+    )  # fmt: skip
+
+
+def _start_api(fields: FieldReader, version: int) -> Request:
+    fields.text()
+    return StartApi(fields.integer())
+
+
+def _plain(fields: FieldReader, version: int) -> Request:
+    return Plain()
+
+
+def _by_id(fields: FieldReader, version: int) -> Request:
+    return ById(fields.integer())
+
+
+def _versioned_id(fields: FieldReader, version: int) -> Request:
+    fields.text()
+    return ById(fields.integer())
+
+
+def _versioned_switch(fields: FieldReader, version: int) -> Request:
+    fields.text()
+    return Switch(fields.flag())
+
+
+def _switch(fields: FieldReader, version: int) -> Request:
+    return Switch(fields.flag())
+
+
+def _account_updates(fields: FieldReader, version: int) -> Request:
+    fields.text()
+    return Switch(fields.flag(), fields.text())
+
+
+def _skip_combo(fields: FieldReader, contract: ContractQuery) -> None:
+    if contract.sec_type == "BAG":
+        for _ in range(fields.count(100) * 4):
+            fields.text()
+
+
+def _market_data(fields: FieldReader, version: int) -> Request:
+    fields.text()
+    req_id, contract = fields.integer(), read_contract(fields)
+    _skip_combo(fields, contract)
+    if fields.flag():
+        for _ in range(3):
+            fields.text()
+    return MarketDataRequest(req_id, contract, fields.text(), fields.flag(), fields.flag())
+
+
+def _depth(fields: FieldReader, version: int) -> Request:
+    fields.text()
+    return DepthRequest(fields.integer(), read_contract(fields), fields.integer(), fields.flag())
+
+
+def _contract_details(fields: FieldReader, version: int) -> Request:
+    fields.text()
+    return ContractDetailsRequest(fields.integer(), read_contract(fields))
+
+
+def _historical_data(fields: FieldReader, version: int) -> Request:
+    req_id, contract = fields.integer(), read_contract(fields)
+    fields.text()
+    end, bar_size, duration = fields.text(), fields.text(), fields.text()
+    regular_only, what, date_format = fields.flag(), fields.text(), fields.integer()
+    _skip_combo(fields, contract)
+    return HistoricalDataRequest(
+        req_id, contract, end, bar_size, duration, regular_only, what, date_format, fields.flag()
+    )
+
+
+def _real_time_bars(fields: FieldReader, version: int) -> Request:
+    fields.text()
+    req_id, contract = fields.integer(), read_contract(fields)
+    fields.text()
+    return RealTimeBarsRequest(req_id, contract, fields.text(), fields.flag())
+
+
+def _head_time_stamp(fields: FieldReader, version: int) -> Request:
+    req_id, contract = fields.integer(), read_contract(fields)
+    fields.text()
+    return HeadTimeStampRequest(req_id, contract, fields.flag(), fields.text(), fields.integer())
+
+
+def _histogram(fields: FieldReader, version: int) -> Request:
+    req_id, contract = fields.integer(), read_contract(fields)
+    fields.text()
+    return HistogramRequest(req_id, contract, fields.flag(), fields.text())
+
+
+def _historical_ticks(fields: FieldReader, version: int) -> Request:
+    req_id, contract = fields.integer(), read_contract(fields)
+    fields.text()
+    return HistoricalTicksRequest(
+        req_id, contract, fields.text(), fields.text(), fields.integer(), fields.text(), fields.flag()
+    )
+
+
+def _tick_by_tick(fields: FieldReader, version: int) -> Request:
+    return TickByTickRequest(fields.integer(), read_contract(fields), fields.text(), fields.integer(), fields.flag())
+
+
+def _option_calculation(fields: FieldReader, version: int) -> Request:
+    fields.text()
+    req_id, contract = fields.integer(), read_contract(fields)
+    given, underlying = fields.number(), fields.number()
+    if given is None or underlying is None:
+        raise WireError("option calculation without its two numbers")
+    return OptionCalculation(req_id, contract, given, underlying)
+
+
+def _option_parameters(fields: FieldReader, version: int) -> Request:
+    return OptionParametersRequest(fields.integer(), fields.text(), fields.text(), fields.text(), fields.integer())
+
+
+def _matching_symbols(fields: FieldReader, version: int) -> Request:
+    return MatchingSymbolsRequest(fields.integer(), fields.text())
+
+
+def _cancel_order(fields: FieldReader, version: int) -> Request:
+    fields.text()
+    return CancelOrder(fields.integer())
+
+
+def _executions(fields: FieldReader, version: int) -> Request:
+    fields.text()
+    req_id, client_id, account, time = fields.integer(), fields.integer(), fields.text(), fields.text()
+    symbol, sec_type = fields.text(), fields.text()
+    fields.text()
+    return ExecutionsRequest(req_id, client_id, account, time, symbol, sec_type, fields.text())
+
+
+def _account_summary(fields: FieldReader, version: int) -> Request:
+    fields.text()
+    req_id = fields.integer()
+    fields.text()
+    return AccountSummaryRequest(req_id, tuple(tag.strip() for tag in fields.text().split(",") if tag.strip()))
+
+
+def _account_multi(fields: FieldReader, version: int) -> Request:
+    fields.text()
+    return AccountRequest(fields.integer(), fields.text(), fields.text())
+
+
+def _pnl(fields: FieldReader, version: int) -> Request:
+    return AccountRequest(fields.integer(), fields.text(), fields.text())
+
+
+def _pnl_single(fields: FieldReader, version: int) -> Request:
+    return AccountRequest(fields.integer(), fields.text(), fields.text(), fields.integer())
+
+
+def _market_data_type(fields: FieldReader, version: int) -> Request:
+    fields.text()
+    return ById(fields.integer())
+
+
+DECODERS: dict[int, tuple[str, Decoder]] = {
+    1: ("reqMktData", _market_data), 2: ("cancelMktData", _versioned_id), 3: ("placeOrder", read_place_order),
+    4: ("cancelOrder", _cancel_order), 5: ("reqOpenOrders", _plain), 6: ("reqAccountUpdates", _account_updates),
+    7: ("reqExecutions", _executions), 8: ("reqIds", _plain), 9: ("reqContractDetails", _contract_details),
+    10: ("reqMktDepth", _depth), 11: ("cancelMktDepth", _versioned_id), 12: ("reqNewsBulletins", _plain),
+    13: ("cancelNewsBulletins", _plain), 14: ("setServerLogLevel", _plain),
+    15: ("reqAutoOpenOrders", _versioned_switch), 16: ("reqAllOpenOrders", _plain), 17: ("reqManagedAccts", _plain),
+    20: ("reqHistoricalData", _historical_data), 24: ("reqScannerParameters", _plain),
+    25: ("cancelHistoricalData", _versioned_id), 49: ("reqCurrentTime", _plain),
+    50: ("reqRealTimeBars", _real_time_bars), 51: ("cancelRealTimeBars", _versioned_id),
+    54: ("calculateImpliedVolatility", _option_calculation), 55: ("calculateOptionPrice", _option_calculation),
+    56: ("cancelCalculateImpliedVolatility", _versioned_id), 57: ("cancelCalculateOptionPrice", _versioned_id),
+    58: ("reqGlobalCancel", _plain), 59: ("reqMarketDataType", _market_data_type), 61: ("reqPositions", _plain),
+    62: ("reqAccountSummary", _account_summary), 63: ("cancelAccountSummary", _versioned_id),
+    64: ("cancelPositions", _plain), 71: ("startApi", _start_api), 74: ("reqPositionsMulti", _account_multi),
+    75: ("cancelPositionsMulti", _versioned_id), 76: ("reqAccountUpdatesMulti", _account_multi),
+    77: ("cancelAccountUpdatesMulti", _versioned_id), 78: ("reqSecDefOptParams", _option_parameters),
+    79: ("reqSoftDollarTiers", _by_id), 80: ("reqFamilyCodes", _plain), 81: ("reqMatchingSymbols", _matching_symbols),
+    82: ("reqMktDepthExchanges", _plain), 83: ("reqSmartComponents", _by_id), 85: ("reqNewsProviders", _plain),
+    86: ("reqHistoricalNews", _by_id), 87: ("reqHeadTimeStamp", _head_time_stamp),
+    88: ("reqHistogramData", _histogram), 89: ("cancelHistogramData", _by_id), 90: ("cancelHeadTimeStamp", _by_id),
+    91: ("reqMarketRule", _by_id), 92: ("reqPnL", _pnl), 93: ("cancelPnL", _by_id),
+    94: ("reqPnLSingle", _pnl_single), 95: ("cancelPnLSingle", _by_id), 96: ("reqHistoricalTicks", _historical_ticks),
+    97: ("reqTickByTickData", _tick_by_tick), 98: ("cancelTickByTickData", _by_id),
+    99: ("reqCompletedOrders", _switch), 104: ("reqUserInfo", _by_id),
+}  # fmt: skip
+"""Message id -> (IB's name, decoder)."""
+
+
+def request_name(message_id: int) -> str:
+    known = DECODERS.get(message_id)
+    return known[0] if known else f"message{message_id}"
+
+
+def decode_request(fields: list[str], version: int) -> Request:
+    """The request of a message. Raises WireError if the id is unknown or a field is missing or unreadable."""
+    reader = FieldReader(fields)
+    message_id = reader.integer(default=-1)
+    if message_id not in DECODERS:
+        raise WireError(f"unknown message id {fields[0][:20]!r}")
+    return DECODERS[message_id][1](reader, version)
