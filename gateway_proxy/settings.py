@@ -69,7 +69,7 @@ class SimulatorSettings:
 
     enabled: bool = False
     seed: Annotated[int, Ge(0)] = 1  # the same seed is the same market
-    start: str = ""  # simulated date and time at the start, New York, "2026-06-18T09:25"; "" lets the simulator choose
+    start: str = ""  # New York date and time at the start, "2026-06-18 09:25"; "" lets the simulator choose
     skip_closed: bool = True  # leap over nights and weekends
     scenario: str = ""  # a file of faults to play
     ledger: str = ""  # the simulator's judgement, JSON lines; "" puts it into the directory of the run
