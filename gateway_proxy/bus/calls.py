@@ -107,12 +107,8 @@ def pick_account(values: list[AccountValues], account: str | None) -> AccountVal
     raise NoData(f"no values of account {account!r}" if account else "no account values have arrived yet")
 
 
-def order_status(ref: str) -> Call[OrderUpdate]:
-    return Call("order.status", {"client_order_id": ref}, lambda body: convert(body, OrderUpdate, "order"), ref)
-
-
 def order(op: str, ref: str, **args: Any) -> Call[OrderReply]:
-    """order.place, order.bracket or order.cancel about the order known as `ref`."""
+    """An order op about the order known as `ref`."""
     told = {"client_order_id": ref, **args}
     if "contract" in told:
         told["contract"] = contract_arg(told["contract"])

@@ -311,12 +311,26 @@ class Client:
         )
         return self._perform(call, timeout_s)
 
-    def cancel(self, ref: str, *, timeout_s: float | None = None) -> OrderReply:
-        return self._perform(calls.order("order.cancel", ref), timeout_s)
+    def modify(
+        self,
+        ref: str,
+        *,
+        leg: str = "entry",
+        limit_price: float | None = None,
+        stop_price: float | None = None,
+        timeout_s: float | None = None,
+    ) -> OrderReply:
+        """Move the price of one working leg: entry, take_profit or stop_loss."""
+        call = calls.order("order.modify", ref, leg=leg, limit_price=limit_price, stop_price=stop_price)
+        return self._perform(call, timeout_s)
 
-    def order(self, ref: str, *, timeout_s: float | None = None) -> OrderUpdate:
-        """What is known of the order with this client_order_id."""
-        return self._perform(calls.order_status(ref), timeout_s)
+    def cancel(self, ref: str, *, exits: bool = False, timeout_s: float | None = None) -> OrderReply:
+        """Cancel what is unfilled of the entry; `exits` also cancels the exits of a filled one."""
+        return self._perform(calls.order("order.cancel", ref, exits=exits), timeout_s)
+
+    def order(self, ref: str, *, timeout_s: float | None = None) -> OrderReply:
+        """What is known of the order with this client_order_id; state "not_found" if there is none, for certain."""
+        return self._perform(calls.order("order.status", ref), timeout_s)
 
     def orders(self, engine: str | None = None) -> list[OrderUpdate]:
         """Orders that are not finished; None means every engine's."""

@@ -340,7 +340,7 @@ class CancelArgs:
 
 @dataclass(frozen=True, slots=True)
 class ModifyArgs:
-    """Moves the price of one working leg in place. Only the price can change; for anything else cancel and place anew."""
+    """Moves the price of one working leg in place. Nothing else can change: for that, cancel and place anew."""
 
     client_order_id: ClientOrderId
     leg: Literal["entry", "take_profit", "stop_loss"] = "entry"
