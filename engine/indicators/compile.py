@@ -17,7 +17,6 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
-from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
@@ -48,41 +47,32 @@ def step(function: _Function) -> _Function:
     return cast(_Function, numba.njit(inline="always", error_model="numpy", fastmath={"contract"})(function))
 
 
-def warm(*kernels: Any) -> float:
-    """Compile the given kernels, or load them from the cache; all known ones when none is given. Returns seconds.
-
-    The first process compiles and the others wait for its cache, at most a minute; then they compile for themselves,
-    which is slower and just as right. A damaged cache is removed once and built again.
-    """
-    started = time.perf_counter()
-    wanted = [entry for entry in _KERNELS.values() if not kernels or entry[0] in kernels]
-    with _one_process_at_a_time():
-        for compiled, signature in wanted:
-            if compiled.signatures:
-                continue
-            try:
+def warm(*kernels: Any) -> None:
+    """Compile the given kernels, or load them from the cache; all known ones when none is given."""
+    with compiling():
+        for compiled, signature in list(_KERNELS.values()):
+            if (not kernels or compiled in kernels) and not compiled.signatures:
                 compiled.compile(signature)
-            except NumbaError:
-                raise
-            except Exception:  # unpickling damaged bytes may raise anything
-                if not _remove_cache_of(compiled):
-                    raise
-                compiled.compile(signature)
-            compiled.disable_compile()
-    return time.perf_counter() - started
+                compiled.disable_compile()
 
 
-def _remove_cache_of(compiled: Any) -> bool:
-    folder = Path(compiled.stats.cache_path or "")
+def forget_caches() -> bool:
+    """Remove what is kept on disk of every kernel, because it may be damaged. True if there was something."""
     removed = False
-    for path in folder.glob(f"*.{compiled.py_func.__name__}-*.nb?") if folder.name else ():
-        path.unlink(missing_ok=True)
-        removed = True
+    for compiled, _ in _KERNELS.values():
+        folder = Path(compiled.stats.cache_path or "")
+        for path in folder.glob(f"*.{compiled.py_func.__name__}-*.nb?") if folder.name else ():
+            path.unlink(missing_ok=True)
+            removed = True
     return removed
 
 
 @contextlib.contextmanager
-def _one_process_at_a_time() -> Iterator[None]:
+def compiling() -> Iterator[None]:
+    """Inside, kernels may compile. One process does, the others wait for its cache.
+
+    They wait at most a minute; then they compile for themselves, which is slower and just as right.
+    """
     folder = next((Path(kernel.stats.cache_path) for kernel, _ in _KERNELS.values() if kernel.stats.cache_path), None)
     if folder is None:
         yield

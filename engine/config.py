@@ -1,0 +1,122 @@
+"""Settings of one engine: its [engines.<name>] table, checked at the door, with the strategy it names already made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Le
+
+from engine.brackets import BracketRules
+from engine.core import CoreRules
+from engine.desk import DeskRules, OrderRules
+from engine.exits import ExitRules
+from engine.guards import GuardRules
+from engine.sizing import SizingRules
+from engine.strategy import Strategy, StrategyNotFound, load_strategy
+from engine.strikes import StrikeRules
+from gateway_proxy import ConfigError, topics
+from gateway_proxy.config import apply_environment, read_toml, validate
+from gateway_proxy.logs import LogSettings
+
+BarSize = Literal["5s", "10s", "15s", "30s", "1min", "2min", "3min", "5min", "10min", "15min", "20min", "30min", "1h"]
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """One [engines.<name>] table."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    strategy: str  # a file in engine/strategies/ or any importable module
+    symbols: tuple[str, ...]  # the underlyings; hundreds are fine
+    bar: BarSize = "1min"  # decisions are made when a bar of this size is complete
+    window: Annotated[int, Ge(2), Le(20_000)] = 480  # bars held and asked for at the start; a session has 390 minutes
+    rth: bool = True  # bars of regular trading hours only
+    decision_log: str = ""  # a file that gets every decision as a line of JSON; "" keeps none
+    parameters: dict[str, Any] = field(default_factory=dict)  # of the strategy, checked against its Parameters
+    strikes: StrikeRules = field(default_factory=StrikeRules)
+    sizing: SizingRules = field(default_factory=SizingRules)
+    bracket: BracketRules = field(default_factory=BracketRules)
+    exits: ExitRules = field(default_factory=ExitRules)
+    guards: GuardRules = field(default_factory=GuardRules)
+    orders: OrderRules = field(default_factory=OrderRules)
+
+    def __post_init__(self) -> None:
+        if not self.symbols:
+            raise ValueError('symbols: want at least one, such as ["SPY"]')
+        wrong = [symbol for symbol in self.symbols if not topics.is_contract_key(symbol)]
+        if wrong:
+            raise ValueError(f'symbols: {wrong[0]!r} is no symbol; want upper case, such as "SPY"')
+        if len(set(self.symbols)) != len(self.symbols):
+            raise ValueError("symbols: one stands there twice")
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """Everything a running engine needs: settings, its strategy made and warm-able, and where the proxy is."""
+
+    name: str
+    settings: EngineSettings
+    strategy: Strategy
+    logs: LogSettings
+    runtime_dir: Path | None
+
+    @property
+    def core_rules(self) -> CoreRules:
+        settings = self.settings
+        return CoreRules(
+            name=self.name,
+            symbols=settings.symbols,
+            size=settings.bar,
+            window=settings.window,
+            rth=settings.rth,
+            desk=DeskRules(settings.strikes, settings.sizing, settings.bracket, settings.exits, settings.orders),
+            guards=settings.guards,
+        )
+
+
+def load(path: str | Path, name: str | None = None, environ: Mapping[str, str] | None = None) -> EngineConfig:
+    """The engine `name` of a configuration file with the environment laid over it; the only one when name is None.
+
+    Raises ConfigError with one line per fault.
+    """
+    where = str(path)
+    table = apply_environment(read_toml(path), environ, where=where)
+    engines = table.get("engines", {})
+    if not isinstance(engines, dict) or not engines:
+        raise ConfigError(f"{where}: no [engines.<name>]; an engine needs strategy and symbols")
+    if name is None and len(engines) > 1:
+        raise ConfigError(f"{where}: which engine? say --name with one of {', '.join(engines)}")
+    chosen = name if name is not None else next(iter(engines))
+    if chosen not in engines:
+        raise ConfigError(f"{where}: no [engines.{chosen}]; there are {', '.join(engines)}")
+    if not topics.is_name(chosen):
+        raise ConfigError(f"{where}: [engines.{chosen}]: a name has 1 to 48 letters, digits, - or _")
+    section = f"engines.{chosen}"
+    settings = validate(engines[chosen], EngineSettings, where=where, section=section)
+    logs = validate(table.get("logs", {}), LogSettings, where=where, section="logs")
+    strategy = make_strategy(settings.strategy, settings.parameters, where, f"{section}.parameters")
+    return EngineConfig(chosen, settings, strategy, logs, _runtime_dir(table))
+
+
+def make_strategy(module: str, parameters: Mapping[str, Any], where: str, section: str) -> Strategy:
+    """The strategy with its parameters checked. Raises ConfigError."""
+    try:
+        kind = load_strategy(module)
+    except StrategyNotFound as error:
+        raise ConfigError(f"{where}: {error}") from error
+    made: Strategy = kind(validate(parameters, kind.Parameters, where=where, section=section))
+    return made
+
+
+def _runtime_dir(table: Mapping[str, Any]) -> Path | None:
+    """The environment's GATEWAY_PROXY_RUNTIME wins over the file; None means the default place."""
+    bus = table.get("bus")
+    named = bus.get("runtime_dir") if isinstance(bus, dict) else None
+    if os.environ.get("GATEWAY_PROXY_RUNTIME") or not named:
+        return None
+    return Path(str(named)).expanduser()

@@ -1,0 +1,178 @@
+"""The engine's process: one blocking loop that feeds the core, performs its effects and says how it is.
+
+Bars are read before each question is asked, so that a slow answer delays them by one question at most. Nothing here
+decides anything; a proxy that is away is waited for, and everything is asked again when it is back.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from types import FrameType
+
+from engine.broker import Broker, perform
+from engine.core import EngineCore
+from engine.decisions import DecisionLog
+from engine.effects import Ask, Log, Record, Subscribe
+from engine.pulse import Pulse
+from gateway_proxy import Client, Message, ProxyError, ProxyUnreachable
+
+log = logging.getLogger("engine")
+
+HEARTBEAT_S = 1.0
+#: How long a stop signal may go unnoticed while nothing comes.
+WAIT_MAX_S = 0.2
+#: Messages taken in one turn, so that a burst cannot keep timers and heartbeats waiting.
+TURN_MAX = 500
+#: Questions waiting for their turn; a core that wants more is broken.
+ASKS_MAX = 10_000
+_LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
+
+
+class Stop:
+    """A wish to end, noticed by the loop soon. Orders and positions stay: their exits are at the broker."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def __call__(self, number: int = 0, frame: FrameType | None = None) -> None:
+        self.requested = True
+
+    def on_signals(self) -> Stop:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self)
+        return self
+
+
+class Service:
+    """`clock` gives monotonic seconds; `on_ready` is called once, when the engine is subscribed."""
+
+    def __init__(
+        self,
+        core: EngineCore,
+        broker: Broker,
+        stop: Stop,
+        *,
+        decisions: DecisionLog | None = None,
+        on_ready: Callable[[], object] = lambda: None,
+        on_beat: Callable[[], object] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._core = core
+        self._broker = broker
+        self._stop = stop
+        self._decisions = decisions
+        self._on_ready = on_ready
+        self._on_beat = on_beat
+        self._clock = clock
+        self._pulse = Pulse()
+        self._asks: deque[Ask] = deque()
+        self._next_beat = 0.0
+        self._told_unreachable = False
+
+    def run(self) -> None:
+        """Until the stop is requested."""
+        self._core.start(self._clock())
+        self._perform_effects()
+        self._on_ready()
+        while not self._stop.requested:
+            self.turn()
+        self._report()
+
+    def turn(self) -> None:
+        """One step: hear what there is, ask one question, run timers, beat."""
+        self._listen()
+        self._perform_effects()
+        self._ask_next()
+        due = self._core.next_timer()
+        if due is not None and due <= self._clock():
+            self._core.handle_timer(self._clock())
+            self._perform_effects()
+        if self._clock() >= self._next_beat:
+            self._next_beat = self._clock() + HEARTBEAT_S
+            self._report()
+            self._on_beat()
+
+    # ------------------------------------------------------------ inside
+
+    def _wait_s(self) -> float:
+        if self._asks:
+            return 0.0
+        timers = [self._next_beat] + [due for due in (self._core.next_timer(),) if due is not None]
+        return min(WAIT_MAX_S, max(0.0, min(timers) - self._clock()))
+
+    def _listen(self) -> None:
+        heard = self._broker.receive(self._wait_s())
+        for _ in range(TURN_MAX):
+            if heard is None:
+                return
+            decided, started = self._core.decisions, time.perf_counter()
+            self._core.receive_message(heard, self._clock())
+            if isinstance(heard, Message) and heard.kind == "bar":
+                self._pulse.bar(
+                    heard.sent_ns, time.perf_counter() - started if self._core.decisions > decided else None
+                )
+            self._perform_effects()
+            heard = self._broker.receive(0.0)
+
+    def _perform_effects(self) -> None:
+        for effect in self._core.effects():
+            if isinstance(effect, Ask):
+                assert len(self._asks) < ASKS_MAX, "the core asks more than can ever be answered"
+                # An order must not wait behind a chain or a backfill.
+                if effect.socket == "trade":
+                    self._asks.appendleft(effect)
+                else:
+                    self._asks.append(effect)
+            elif isinstance(effect, Subscribe):
+                self._broker.subscribe(effect.topic)
+            elif isinstance(effect, Record):
+                if self._decisions is not None:
+                    self._decisions.write(effect.body)
+            else:
+                tell(effect)
+
+    def _ask_next(self) -> None:
+        if self._asks:
+            reply = perform(self._broker, self._asks.popleft())
+            self._core.receive_reply(reply, self._clock())
+            self._perform_effects()
+
+    def _report(self) -> None:
+        """The heartbeat. A proxy that is away does not hear it; that is told once, and once when it is back."""
+        body = {**self._core.view(), **self._pulse.view()}
+        try:
+            args = {"kind": "engine", "name": self._core.rules.name, "body": body}
+            self._broker.request("report", args, 0.5)
+        except ProxyUnreachable as error:
+            if not self._told_unreachable:
+                log.warning("proxy does not answer; waiting for it", extra={"why": str(error)})
+            self._told_unreachable = True
+        except ProxyError as error:
+            log.warning("heartbeat refused", extra={"why": str(error)})
+        else:
+            if self._told_unreachable:
+                log.info("proxy is back")
+            self._told_unreachable = False
+        if self._decisions is not None:
+            self._decisions.flush()
+
+
+def wait_for_proxy(connect: Callable[[], Client], stop: Stop) -> Client | None:
+    """A connected client, however long it takes; None when the stop came first. Says once that it waits."""
+    told = False
+    while not stop.requested:
+        try:
+            return connect()
+        except ProxyUnreachable as error:
+            if not told:
+                log.warning("no proxy yet; waiting for it", extra={"why": str(error)})
+            told = True
+    return None
+
+
+def tell(effect: Log) -> None:
+    log.log(_LEVELS[effect.level], effect.event, extra=effect.fields)
