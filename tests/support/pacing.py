@@ -5,7 +5,7 @@ The judge is written from the rule book's numbers, not from the rule table it ju
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -72,6 +72,10 @@ class Rig:
     def answer(self, job: Job, *, latency_s: float = 0.1, failed: bool = False) -> None:
         self.scheduler.finished(job.job_id, self.now, latency_s=latency_s, failed=failed)
 
+    def answer_grant(self, granted: Granted) -> None:
+        """For `run`: the Gateway answers at once."""
+        self.answer(granted.job)
+
     def when(self, job: Job) -> float | None:
         """When the job was granted; None if it was not."""
         return next((at for at, each in self.sent if each.job.job_id == job.job_id), None)
@@ -82,15 +86,17 @@ HISTORICAL = {"history_small", "history_ticks", "head_stamp", "realtime_bars"}
 
 def violations(arrivals: Iterable[tuple[float, Job]], lines: int, *, strict: bool = False) -> list[str]:
     """Every window that holds more than IB allows, counted at arrival (times ascending)."""
-    seen: dict[tuple[str, str], list[tuple[float, int]]] = defaultdict(list)
+    seen: dict[tuple[str, str], deque[tuple[float, int]]] = defaultdict(deque)
+    inside: dict[tuple[str, str], int] = defaultdict(int)
     found = []
 
     def count(rule: str, key: str, at: float, amount: int, window_s: float, limit: int) -> None:
         log = seen[rule, key]
         log.append((at, amount))
+        inside[rule, key] += amount
         while log[0][0] <= at - window_s:
-            log.pop(0)
-        if sum(each for _, each in log) > limit:
+            inside[rule, key] -= log.popleft()[1]
+        if inside[rule, key] > limit:
             found.append(f"{rule} {key} at {at}")
 
     for at, job in arrivals:
@@ -100,7 +106,7 @@ def violations(arrivals: Iterable[tuple[float, Job]], lines: int, *, strict: boo
             count("60 per 600 s", "", at, keys.weight, 600.0, 60)
             if keys.series:
                 count("6 in 2 s", keys.series, at, keys.weight, 2.0, 5)
-        if keys.identical:
+        if keys.identical and (kind in HISTORICAL or kind == "history_large"):
             count("identical", keys.identical, at, 1, 15.0, 1)
         if kind == "snapshot":
             count("snapshots", "", at, 1, 1.0, 100)

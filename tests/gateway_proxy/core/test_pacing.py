@@ -132,7 +132,7 @@ def test_violation_closes_its_budget_for_what_is_left_of_the_window() -> None:
     assert until == 600.0
     assert [rig.when(job) for job in held] == [None] * 4
     assert [rig.when(job) for job in others] == [200.0] * 3
-    rig.run(601.0, lambda grant: rig.answer(grant.job))
+    rig.run(601.0, rig.answer_grant)
     assert {rig.when(job) for job in held} == {600.0}
     assert {grant.held_by for at, grant in rig.sent if at == 600.0} == {"closed"}
 
@@ -245,11 +245,11 @@ def test_explanation_counts_those_ahead() -> None:
     rig = Rig()
     for _ in range(150):
         rig.push(C.HISTORY_SMALL)
-    rig.run(100.0, lambda grant: rig.answer(grant.job))
+    rig.run(100.0, rig.answer_grant)
 
     explanation = rig.scheduler.explain(rig.job(C.HISTORY_SMALL), rig.now)
     last = rig.push(C.HISTORY_SMALL)
-    rig.run(2_000.0, lambda grant: rig.answer(grant.job))
+    rig.run(2_000.0, rig.answer_grant)
 
     assert explanation.ahead == 90
     assert explanation.goes_at < 602.0

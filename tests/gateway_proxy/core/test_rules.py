@@ -59,7 +59,7 @@ def test_bid_ask_counts_twice_in_the_budget(weight: int, granted: int) -> None:
     for _ in range(61):
         rig.push(C.HISTORY_SMALL, Lane.ORDER, weight=weight)
 
-    rig.run(600.9, lambda grant: rig.answer(grant.job))
+    rig.run(600.9, rig.answer_grant)
 
     assert len(rig.sent) == granted
 
@@ -80,7 +80,7 @@ def test_one_budget_serves_all_small_classes() -> None:
     for number in range(61):
         rig.push(SMALL[number % 4], Lane.ORDER)
 
-    rig.run(600.9, lambda grant: rig.answer(grant.job))
+    rig.run(600.9, rig.answer_grant)
 
     assert len(rig.sent) == 60
 
@@ -91,7 +91,7 @@ def test_bars_of_a_minute_join_the_budget_in_strict_mode_only(strict: bool) -> N
     rig = Rig(replace(ROOMY, strict_history=strict))
     for number in range(60):
         rig.push(C.HISTORY_LARGE, series=f"S{number}", identical=f"I{number}")
-    rig.run(30.0, lambda grant: rig.answer(grant.job))
+    rig.run(30.0, rig.answer_grant)
 
     small = rig.push(C.HISTORY_SMALL)
     rig.run(40.0)
@@ -107,9 +107,9 @@ def test_backfill_uses_the_budget_in_tenths_and_leaves_none_of_it() -> None:
     for _ in range(100):
         rig.push(C.HISTORY_SMALL, Lane.BACKFILL)
 
-    rig.run(300.0, lambda grant: rig.answer(grant.job))
+    rig.run(300.0, rig.answer_grant)
     urgent = rig.push(C.HISTORY_SMALL)
-    rig.run(600.9, lambda grant: rig.answer(grant.job))
+    rig.run(600.9, rig.answer_grant)
 
     assert rig.when(urgent) == 300.0
     assert len(rig.sent) == 60
@@ -149,7 +149,7 @@ def test_order_goes_at_once_when_data_have_used_their_share() -> None:
     rig = Rig(PacingSettings())
     for _ in range(500):
         rig.push(C.CONTRACT)
-    rig.run(0.9, lambda grant: rig.answer(grant.job))
+    rig.run(0.9, rig.answer_grant)
 
     orders = [rig.push(C.ORDER, Lane.ORDER) for _ in range(10)]
     rig.step()
