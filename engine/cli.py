@@ -41,8 +41,7 @@ def _run(path: str, name: str | None) -> int:
     from engine.decisions import DecisionLog
     from engine.rehearsal import rehearse
     from engine.service import Service, Stop, wait_for_proxy
-    from gateway_proxy import Client, notify
-    from gateway_proxy.logs import start_logs
+    from gateway_proxy import Client, notify, start_logs
 
     config = load(path, name)
     start_logs(config.name, config.logs)

@@ -18,9 +18,7 @@ from engine.guards import GuardRules
 from engine.sizing import SizingRules
 from engine.strategy import Strategy, StrategyNotFound, load_strategy
 from engine.strikes import StrikeRules
-from gateway_proxy import ConfigError, topics
-from gateway_proxy.config import apply_environment, read_toml, validate
-from gateway_proxy.logs import LogSettings
+from gateway_proxy import ConfigError, LogSettings, apply_environment, read_toml, topics, validate
 
 BarSize = Literal["5s", "10s", "15s", "30s", "1min", "2min", "3min", "5min", "10min", "15min", "20min", "30min", "1h"]
 
@@ -96,11 +94,27 @@ def load(path: str | Path, name: str | None = None, environ: Mapping[str, str] |
         raise ConfigError(f"{where}: no [engines.{chosen}]; there are {', '.join(engines)}")
     if not topics.is_name(chosen):
         raise ConfigError(f"{where}: [engines.{chosen}]: a name has 1 to 48 letters, digits, - or _")
-    section = f"engines.{chosen}"
-    settings = validate(engines[chosen], EngineSettings, where=where, section=section)
+    settings, strategy = _settings_and_strategy(engines[chosen], where, f"engines.{chosen}")
     logs = validate(table.get("logs", {}), LogSettings, where=where, section="logs")
-    strategy = make_strategy(settings.strategy, settings.parameters, where, f"{section}.parameters")
     return EngineConfig(chosen, settings, strategy, logs, _runtime_dir(table))
+
+
+def _settings_and_strategy(table: Mapping[str, Any], where: str, section: str) -> tuple[EngineSettings, Strategy]:
+    """Both parts of the table are checked before anything is said, so that all faults are named at once."""
+    faults: list[str] = []
+    try:
+        settings = validate(table, EngineSettings, where=where, section=section)
+    except ConfigError as error:
+        faults.append(str(error))
+    try:
+        module, parameters = table.get("strategy"), table.get("parameters", {})
+        if isinstance(module, str) and isinstance(parameters, dict):
+            strategy = make_strategy(str(module), parameters, where, f"{section}.parameters")
+    except ConfigError as error:
+        faults.append(str(error))
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return settings, strategy
 
 
 def make_strategy(module: str, parameters: Mapping[str, Any], where: str, section: str) -> Strategy:
