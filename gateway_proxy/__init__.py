@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from gateway_proxy.bus.results import ChainTable as ChainTable
     from gateway_proxy.bus.sequence import Gap as Gap
     from gateway_proxy.bus.sequence import Restarted as Restarted
+    from gateway_proxy.config import apply_environment as apply_environment
+    from gateway_proxy.config import read_toml as read_toml
+    from gateway_proxy.config import validate as validate
     from gateway_proxy.errors import BadMessage as BadMessage
     from gateway_proxy.errors import BreakerOpen as BreakerOpen
     from gateway_proxy.errors import ConfigError as ConfigError
@@ -51,6 +54,8 @@ if TYPE_CHECKING:
     from gateway_proxy.errors import Refused as Refused
     from gateway_proxy.errors import Rejected as Rejected
     from gateway_proxy.errors import UnknownOutcome as UnknownOutcome
+    from gateway_proxy.logs import LogSettings as LogSettings
+    from gateway_proxy.logs import start_logs as start_logs
 
 _HOME: dict[str, str] = {
     name: module
@@ -64,6 +69,8 @@ _HOME: dict[str, str] = {
         ),
         "gateway_proxy.bus.results": "Bars ChainTable",
         "gateway_proxy.bus.sequence": "Gap Restarted",
+        "gateway_proxy.config": "apply_environment read_toml validate",
+        "gateway_proxy.logs": "LogSettings start_logs",
         "gateway_proxy.errors": (
             "BadMessage BreakerOpen ConfigError Conflict ContractUnknown Expired GatewayTimeout GatewayUnavailable "
             "NoData PacingDelayed ProxyError ProxyUnreachable QueueFull Refused Rejected UnknownOutcome"

@@ -14,20 +14,29 @@ import queue
 import re
 import sys
 import threading
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any, ClassVar, Literal, TextIO
 
 import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
-
-from gateway_proxy.settings import LogSettings
 
 QUEUED_LINES_MAX = 10_000
 #: How long the end of the process waits for a reader of its last lines.
 FINISH_S = 0.5
 #: U1234567, DU1234567, F…, DF…, I…, DUH12345 and the like: IB's account ids.
 _ACCOUNT_ID = re.compile(r"\b(D?[UFI][A-Z]?)\d{5,9}\b")
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """Section [logs], the same for every process."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "lines"] = "auto"  # auto: lines on a terminal, JSON otherwise
 
 
 def start_logs(process: str, settings: LogSettings, stream: TextIO | None = None) -> None:

@@ -7,7 +7,7 @@ those processes check their own.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Gt, Interval
 
@@ -21,6 +21,7 @@ from gateway_proxy.core.quotes import QuoteSettings
 from gateway_proxy.core.risk import RiskSettings
 from gateway_proxy.core.rules import PacingSettings
 from gateway_proxy.core.supervisor import LauncherSettings
+from gateway_proxy.logs import LogSettings
 
 Port = Annotated[int, Interval(ge=1, le=65535)]
 PositiveSeconds = Annotated[float, Gt(0)]
@@ -73,14 +74,6 @@ class SimulatorSettings:
     skip_closed: bool = True  # leap over nights and weekends
     scenario: str = ""  # a file of faults to play
     ledger: str = ""  # the simulator's judgement, JSON lines; "" puts it into the directory of the run
-
-
-@dataclass(frozen=True, slots=True)
-class LogSettings:
-    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["auto", "json", "lines"] = "auto"  # auto: lines on a terminal, JSON otherwise
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from gateway_proxy import logs
-from gateway_proxy.settings import LogSettings
+from gateway_proxy.logs import LogSettings
 
 log = logging.getLogger("gateway_proxy.test")
 
