@@ -180,7 +180,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Make one journal record durable before anything after it happens. `kind` names the record, `body` is plain JSON."""
+    """Make one journal record durable before anything after it happens. `body` is plain JSON."""
 
     kind: str
     client_order_id: str
@@ -189,7 +189,7 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """One message on the market socket; the shell numbers and stamps it. `body` is a message dataclass or a plain dict."""
+    """One message on the market socket; the shell numbers it. `body` is a message dataclass or a plain dict."""
 
     topic: str
     kind: str
@@ -198,7 +198,7 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The one terminal answer to a request. `body` on success, otherwise `error`. `columns` is a second, binary frame."""
+    """The one terminal answer to a request. `body` on success, otherwise `error`. `columns`: a second frame."""
 
     client: Any
     request_id: str | int

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from gateway_proxy.bus.messages import Action, Bar, Contract
 
-
 # ---------------------------------------------------------------- the session
 
 
@@ -55,7 +54,10 @@ class DecodeFailed:
 
 @dataclass(frozen=True, slots=True)
 class CurrentTime:
+    """The Gateway's clock in whole seconds, and ours when it arrived."""
+
     epoch_s: int
+    our_wall_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ class RealTimeBarReceived:
 
 @dataclass(frozen=True, slots=True)
 class TickReceived:
-    """One price or size tick. `tick_type` is IB's number (1 bid, 2 ask, 4 last, 0/3/5 sizes, 8 volume, 27/28 open interest)."""
+    """One price or size tick. `tick_type` is IB's number (1 bid, 2 ask, 4 last, 0/3/5 sizes, 8 volume)."""
 
     req_id: int
     tick_type: int
@@ -214,7 +216,7 @@ class OrderStatusReceived:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionReceived:
-    """`req_id` is -1 for a live execution, otherwise it answers reqExecutions. A correction differs after the last dot of exec_id."""
+    """`req_id` is -1 for a live execution, otherwise an answer. A correction differs only after exec_id's last dot."""
 
     req_id: int
     exec_id: str

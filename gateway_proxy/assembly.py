@@ -1,0 +1,123 @@
+"""Puts one proxy together from its settings: where files lie, how fast the clock runs, which parts meet.
+
+Durations of the *process* (time-outs, graces, heartbeats) are real seconds in the file and are scaled by the clock
+here, once; IB's windows and market times are seconds of the clock already and stay as they are.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from gateway_proxy.bus.runtime import default_runtime_dir
+from gateway_proxy.bus.server import BusServer
+from gateway_proxy.core.events import UpstreamEvent
+from gateway_proxy.core.order_path import OrderPathSettings
+from gateway_proxy.core.proxy import ProxyCore, ProxySettings
+from gateway_proxy.journal import Journal
+from gateway_proxy.service import Clock, Service
+from gateway_proxy.settings import Settings
+from gateway_proxy.upstream import Upstream
+
+#: Real seconds: health topics are repeated this often, and a request without a deadline gets this long.
+PUBLISH_S = 1.0
+REQUEST_TIMEOUT_S = 30.0
+ANSWER_TIMEOUT_S = 15.0
+RESOLVE_TIMEOUT_S = 5.0
+#: A fast clock makes short market times very short; a stream is never called dead sooner than this, real seconds.
+STALL_LEAST_S = 4.0
+
+
+def runtime_dir(settings: Settings) -> Path:
+    return Path(settings.bus.runtime_dir).expanduser() if settings.bus.runtime_dir else default_runtime_dir()
+
+
+def journal_path(settings: Settings) -> Path:
+    """One journal per mode beside the runtime directory's files, unless the configuration names a path."""
+    if settings.journal.path:
+        return Path(settings.journal.path).expanduser()
+    return runtime_dir(settings) / f"journal-{settings.trading.mode}.sqlite3"
+
+
+def core_settings(settings: Settings, *, live_confirmed: str) -> ProxySettings:
+    """The settings of the core, with process durations in seconds of its clock."""
+    speed = settings.clock.speed
+    health, bars, quotes, chain, orders = (
+        settings.health, settings.bars, settings.quotes, settings.chain, settings.orders,
+    )  # fmt: skip
+    return ProxySettings(
+        mode=settings.trading.mode,
+        health=replace(
+            health,
+            probe_interval_s=health.probe_interval_s * speed,
+            probe_timeout_s=health.probe_timeout_s * speed,
+            drop_after_s=health.drop_after_s * speed,
+            synchronize_timeout_s=health.synchronize_timeout_s * speed,
+        ),
+        pacing=settings.pacing,
+        bars=replace(
+            bars,
+            grace_s=bars.grace_s * speed,
+            timeout_s=bars.timeout_s * speed,
+            stall_s=max(bars.stall_s, STALL_LEAST_S * speed),
+        ),
+        quotes=replace(
+            quotes,
+            conflate_s=quotes.conflate_s * speed,
+            grace_s=quotes.grace_s * speed,
+            timeout_s=quotes.timeout_s * speed,
+        ),
+        chain=replace(
+            chain,
+            refresh_s=chain.refresh_s * speed,
+            settle_s=chain.settle_s * speed,
+        ),
+        order_path=OrderPathSettings(
+            orders=replace(
+                orders,
+                account=settings.trading.account,
+                live_confirmed=live_confirmed,
+                queue_deadline_s=orders.queue_deadline_s * speed,
+                ack_timeout_s=orders.ack_timeout_s * speed,
+                quote_wait_s=orders.quote_wait_s * speed,
+                sweep_spacing_s=orders.sweep_spacing_s * speed,
+                sweep_step_timeout_s=orders.sweep_step_timeout_s * speed,
+                dead_man_s=orders.dead_man_s * speed,
+            ),
+            risk=replace(settings.risk, max_quote_age_s=settings.risk.max_quote_age_s * speed),
+            resolve_timeout_s=RESOLVE_TIMEOUT_S * speed,
+        ),
+        retry_s=settings.gateway.retry_s * speed,
+        retry_max_s=settings.gateway.retry_max_s * speed,
+        publish_s=PUBLISH_S * speed,
+        request_timeout_s=REQUEST_TIMEOUT_S * speed,
+        answer_timeout_s=ANSWER_TIMEOUT_S * speed,
+    )
+
+
+def build(settings: Settings, *, live_confirmed: str = "") -> Service:
+    """A service ready to run, its journal replayed. Raises JournalUnavailable or AlreadyRunning."""
+    clock = Clock(settings.clock.speed)
+    directory = runtime_dir(settings)
+    path = journal_path(settings)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    journal = Journal(path)
+    try:
+        core = ProxyCore(core_settings(settings, live_confirmed=live_confirmed), clock.now(), time.time_ns())
+        core.restore(list(journal.records()), clock.now())
+    except BaseException:
+        journal.close()
+        raise
+
+    def make_bus(epoch: str) -> BusServer:
+        return BusServer(directory, settings.bus, epoch, snapshot_of=core.snapshot_of)
+
+    def make_upstream(deliver: Callable[[UpstreamEvent], None]) -> Upstream:
+        gateway = settings.gateway
+        return Upstream(
+            gateway.host, gateway.port, gateway.client_id, connect_timeout_s=gateway.connect_timeout_s, deliver=deliver
+        )
+
+    return Service(core, clock, journal, make_bus, make_upstream)

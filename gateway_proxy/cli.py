@@ -1,0 +1,179 @@
+"""The command `gateway-proxy`: runs the proxy, or asks a running one. Exit codes: 0 good, 1 not healthy or failed,
+2 bad configuration or usage, 3 no proxy answers, 4 already running.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from gateway_proxy.errors import AlreadyRunning, ConfigError, JournalUnavailable, ProxyError, ProxyUnreachable
+
+DEFAULT_CONFIG = "configs/local.toml"
+FAILED, USAGE, UNREACHABLE, RUNNING = 1, 2, 3, 4
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except ConfigError as error:
+        return _complain(error, USAGE)
+    except AlreadyRunning as error:
+        return _complain(error, RUNNING)
+    except ProxyUnreachable as error:
+        return _complain(error, UNREACHABLE)
+    except (ProxyError, JournalUnavailable) as error:
+        return _complain(error, FAILED)
+
+
+def _complain(error: Exception, code: int) -> int:
+    print(f"gateway-proxy: {error}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="gateway-proxy", description="Owns the IB Gateway connection and shares it.")
+    _serving_options(parser)
+    parser.set_defaults(command=_serve)
+    commands = parser.add_subparsers(title="commands", metavar="")
+    _add(commands, "status", "state, mode and streams of the running proxy; exit code 0 only when ready", _status)
+    doctor = _add(
+        commands, "doctor", "why do I get no bars? asks the running proxy and checks the surroundings", _doctor
+    )
+    doctor.add_argument("--config", help="also check this configuration file")
+    kill = _add(commands, "kill", "stop every opening order until `resume`; cancels unfilled entries", _kill)
+    kill.add_argument("--reason", default="", help="one line for the journal")
+    kill.add_argument("--keep-orders", action="store_true", help="leave unfilled entries working")
+    _add(commands, "resume", "allow opening orders again after a kill", _resume)
+    journal = _add(commands, "journal", "read the order journal", _journal)
+    journal.add_argument("action", choices=("list", "show", "verify", "export"))
+    journal.add_argument("client_order_id", nargs="?", help="for show")
+    journal.add_argument("--path", type=Path, help="the journal file; left out: the one of --config")
+    journal.add_argument("--config", default=DEFAULT_CONFIG)
+    return parser
+
+
+def _serving_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", default=DEFAULT_CONFIG, help=f"TOML file, default {DEFAULT_CONFIG}")
+    parser.add_argument(
+        "--live", action="store_true", help='with [trading] mode = "live" and --account: trade real money'
+    )
+    parser.add_argument("--account", help="the account id, typed, for --live")
+
+
+def _add(commands: Any, name: str, text: str, command: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(command=command)
+    if name != "journal":
+        parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+        parser.add_argument(
+            "--runtime", type=Path, help="runtime directory of the proxy; left out: $GATEWAY_PROXY_RUNTIME"
+        )
+    return parser
+
+
+# ---------------------------------------------------------------- serving
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from gateway_proxy.assembly import build
+    from gateway_proxy.config import load, require_live_keys
+    from gateway_proxy.logs import start_logs
+
+    settings = load(options.config)
+    require_live_keys(settings, live=options.live, account=options.account)
+    start_logs("proxy", settings.logs)
+    if settings.trading.mode == "live":
+        print("gateway-proxy: LIVE trading: orders go to the market with real money.", file=sys.stderr)
+    service = build(settings, live_confirmed=options.account if options.live else "")
+    asyncio.run(service.run())
+    return 0
+
+
+# ---------------------------------------------------------------- asking
+
+
+def _connected(options: argparse.Namespace) -> Any:
+    from gateway_proxy.bus.client import Client
+
+    return Client.connect(options.runtime, name="cli")
+
+
+def _status(options: argparse.Namespace) -> int:
+    with _connected(options) as client:
+        status = client.status()
+    if options.json:
+        _print_json(status)
+    else:
+        gateway = status["gateway"]
+        print(f"{status['state']}  mode {status['mode']}  {gateway.get('reason') or ''}".rstrip())
+        for name, farm in gateway["farms"].items():
+            print(f"  farm {name} ({farm['type']}): {farm['state']}")
+        for stream in status["streams"]:
+            print(f"  {stream['topic']} {stream['state']}, {stream['bars']} bars, last update {stream['age_s']} s ago")
+    return 0 if status["state"] == "ready" else FAILED
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from gateway_proxy.doctor import examine, render
+
+    report = examine(options.config, options.runtime)
+    if options.json:
+        _print_json(report)
+    else:
+        print(render(report))
+    return 0 if report["verdict"] == "ok" else FAILED
+
+
+def _kill(options: argparse.Namespace) -> int:
+    with _connected(options) as client:
+        answer = client.trade("kill", {"reason": options.reason, "cancel_open": not options.keep_orders})
+    _print_json(answer)
+    return 0
+
+
+def _resume(options: argparse.Namespace) -> int:
+    with _connected(options) as client:
+        answer = client.trade("resume", {})
+    _print_json(answer)
+    return 0
+
+
+def _journal(options: argparse.Namespace) -> int:
+    from gateway_proxy import journal
+
+    path = options.path or _configured_journal(options.config)
+    if options.action == "list":
+        for row in journal.list_orders(path):
+            _print_json(row)
+    elif options.action == "show":
+        if not options.client_order_id:
+            raise ConfigError("journal show: want the client_order_id of the order; `journal list` names them")
+        for row in journal.show_order(path, options.client_order_id):
+            _print_json(row)
+    elif options.action == "export":
+        journal.export(path, sys.stdout)
+    else:
+        faults = journal.verify(path)
+        print("\n".join(faults) or f"{path}: every record is in place")
+        return FAILED if faults else 0
+    return 0
+
+
+def _configured_journal(config: str) -> Path:
+    from gateway_proxy.assembly import journal_path
+    from gateway_proxy.config import load
+
+    return journal_path(load(config))
+
+
+def _print_json(value: Any) -> None:
+    print(orjson.dumps(value).decode())

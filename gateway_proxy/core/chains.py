@@ -1,0 +1,309 @@
+"""Option chains around the money, with strikes that exist for that expiry. Pure.
+
+IB lists expirations and strikes as two sets whose product contains options that do not exist, so every candidate is
+verified by its own contract request (fast, because it is fully specified: rule book 4) and remembered for the day.
+A chain is level-triggered: `advance` looks at what is missing, asks for it, and is called again when it came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar, Final, Literal
+
+from gateway_proxy.bus.messages import Chain, ChainRow, Contract, Quote
+from gateway_proxy.core import events as ev
+from gateway_proxy.core.contracts import ContractDirectory, OptionParameters, smart_rows, wake_key
+from gateway_proxy.core.market_time import MarketTime
+from gateway_proxy.core.quotes import Line, QuoteBook
+from gateway_proxy.core.verdict import Verdict, error
+from gateway_proxy.errors import ContractUnknown, ProxyError
+
+RIGHTS: Final[tuple[Literal["C", "P"], ...]] = ("C", "P")
+#: Give up looking for real strikes after this many phantoms on the way out from the money.
+CANDIDATES_EXTRA: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class ChainSettings:
+    """How chains are collected. Durations in seconds."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    width: int = 2  # strikes on each side of the money in chain/<symbol>/ topics
+    refresh_s: float = 5.0  # how often a subscribed chain is published
+    settle_s: float = 3.0  # wait this long for volume, open interest and greeks of a row before answering without them
+    warm_s: float = 30.0  # lines of an answered request stay open this long, so that the next one is immediate
+
+
+@dataclass(frozen=True, slots=True)
+class ChainSpec:
+    """Which chain: `expiry` "nearest" or YYYYMMDD, `around` a price or None for the underlying's own."""
+
+    underlying: Contract
+    expiry: str
+    around: float | None
+    width: int
+
+
+@dataclass(slots=True)
+class ChainPlan:
+    """What is known so far of one chain, and the lines it holds. After `settle_at` it is answered with what came."""
+
+    spec: ChainSpec
+    holder: str
+    settle_at: float = 0.0
+    held: set[str] = field(default_factory=set)
+
+
+class ChainDesk:
+    """Builds chains out of the directory, the option parameters and the quote book."""
+
+    def __init__(
+        self,
+        directory: ContractDirectory,
+        parameters: OptionParameters,
+        quotes: QuoteBook,
+        time: MarketTime,
+        settings: ChainSettings,
+        last_close: Callable[[str], float | None],
+    ) -> None:
+        self._directory = directory
+        self._parameters = parameters
+        self._quotes = quotes
+        self._time = time
+        self._settings = settings
+        self._last_close = last_close
+
+    def advance(self, plan: ChainPlan, owner: str, now: float) -> Chain | frozenset[str]:
+        """The chain, or the keys it waits for. Raises the typed error that makes it impossible."""
+        underlying = self._directory.find(plan.spec.underlying, owner, now)
+        if underlying is None:
+            return frozenset({wake_key(plan.spec.underlying)})
+        rows = self._parameters.find(underlying, self._time.date(now), owner, now)
+        if rows is None:
+            return frozenset({f"options:{underlying.contract.symbol}"})
+        expiry, row = pick_expiry(rows, underlying.contract.symbol, plan.spec.expiry, self._time.date(now))
+        price = self._price(plan, underlying.contract, now)
+        if price is None:
+            return frozenset({f"quote:{underlying.contract.key}"})
+        chosen = self._strikes(row, underlying.contract, expiry, plan.spec.around or price, plan.spec.width, owner, now)
+        if isinstance(chosen, frozenset):
+            return chosen
+        return self._collect(plan, chosen, expiry, price, row, now)
+
+    def release(self, plan: ChainPlan, now: float) -> None:
+        for key in plan.held:
+            self._quotes.release(key, plan.holder, now)
+        plan.held.clear()
+
+    # ------------------------------------------------------------ the money
+
+    def _price(self, plan: ChainPlan, underlying: Contract, now: float) -> float | None:
+        self._hold(plan, underlying, now)
+        line = self._quotes.get(underlying.key)
+        assert line is not None, "we hold it"
+        price = mid_or_last(line.quote)
+        if price is None:
+            price = self._last_close(underlying.key)
+        if price is None and line.failure is not None:
+            raise line.failure
+        return price
+
+    # ------------------------------------------------------------ the strikes
+
+    def _strikes(
+        self,
+        row: ev.OptionParametersReceived,
+        underlying: Contract,
+        expiry: str,
+        around: float,
+        width: int,
+        owner: str,
+        now: float,
+    ) -> list[ev.ContractDetails] | frozenset[str]:
+        """Verified options of the money and `width` real strikes on each side, or the keys still awaited.
+
+        Walks outward from the money, nearest first; a strike counts when its call and its put exist.
+        """
+        ordered = sorted(row.strikes, key=lambda strike: (abs(strike - around), strike))
+        want = 2 * width + 1
+        found: dict[float, list[ev.ContractDetails]] = {}
+        waiting: set[str] = set()
+        for strike in ordered[: want + CANDIDATES_EXTRA]:
+            pair = self._pair(row, underlying, expiry, strike, owner, now)
+            if isinstance(pair, frozenset):
+                waiting |= pair
+            elif pair is not None:
+                found[strike] = pair
+            if len(found) + len(waiting) // 2 >= want + 2 or (len(found) >= want and balanced(found, around, width)):
+                break
+        if not waiting and not found:
+            raise error(Verdict.CONTRACT_UNKNOWN, f"no option of {underlying.symbol} {expiry} exists near {around:g}")
+        if waiting:
+            return frozenset(waiting)
+        return [details for strike in around_the_money(found, around, width) for details in found[strike]]
+
+    def _pair(
+        self, row: ev.OptionParametersReceived, underlying: Contract, expiry: str, strike: float, owner: str, now: float
+    ) -> list[ev.ContractDetails] | frozenset[str] | None:
+        """Call and put of one strike; None if either is a phantom; otherwise what is awaited."""
+        pair: list[ev.ContractDetails] = []
+        waiting: set[str] = set()
+        for right in RIGHTS:
+            option = Contract(
+                symbol=underlying.symbol, sec_type="OPT", currency=underlying.currency, last_trade_date=expiry,
+                strike=strike, right=right, multiplier=row.multiplier, trading_class=row.trading_class,
+            )  # fmt: skip
+            try:
+                details = self._directory.find(option, owner, now)
+            except ContractUnknown:
+                return None
+            if details is None:
+                waiting.add(wake_key(option))
+            else:
+                pair.append(details)
+        return frozenset(waiting) if waiting else pair
+
+    # ------------------------------------------------------------ the quotes
+
+    def _collect(
+        self,
+        plan: ChainPlan,
+        chosen: list[ev.ContractDetails],
+        expiry: str,
+        price: float,
+        row: ev.OptionParametersReceived,
+        now: float,
+    ) -> Chain | frozenset[str]:
+        keys = {details.contract.key for details in chosen}
+        if keys - plan.held:
+            plan.settle_at = now + self._settings.settle_s
+        for key in plan.held - keys - {plan.spec.underlying.key}:
+            self._quotes.release(key, plan.holder, now)
+            plan.held.discard(key)
+        lines = [self._hold(plan, details.contract, now) for details in chosen]
+        if now < plan.settle_at and not all(is_filled(line) for line in lines):
+            return frozenset(f"quote:{key}" for key in keys)
+        if all(line.updated_at is None for line in lines):
+            raise first_failure(lines) or error(
+                Verdict.GATEWAY_SILENT, f"no quote of any option of {plan.spec.underlying.key} came"
+            )
+        return Chain(
+            symbol=plan.spec.underlying.symbol,
+            expiry=expiry,
+            underlying_price=price,
+            rows=tuple(chain_row(line) for line in lines),
+            multiplier=row.multiplier,
+            trading_class=row.trading_class,
+            time_ns=self._time.wall_ns(now),
+            min_tick=min(details.min_tick for details in chosen),
+        )
+
+    def _hold(self, plan: ChainPlan, contract: Contract, now: float) -> Line:
+        plan.held.add(contract.key)
+        return self._quotes.hold(contract, plan.holder, now)
+
+
+# ---------------------------------------------------------------- the rules, free of state
+
+
+def pick_expiry(
+    rows: tuple[ev.OptionParametersReceived, ...], symbol: str, wanted: str, date: str
+) -> tuple[str, ev.OptionParametersReceived]:
+    """The expiry and its row. Raises ContractUnknown naming the nearest ones when the wanted expiry is not listed."""
+    candidates = smart_rows(rows, symbol)
+    if wanted == "nearest":
+        listed = sorted(
+            (expiry, index) for index, row in enumerate(candidates) for expiry in row.expirations if expiry >= date
+        )
+        if not listed:
+            raise error(Verdict.NO_DATA, f"no expiration of {symbol} on or after {date} is listed")
+        return listed[0][0], candidates[listed[0][1]]
+    for row in [*candidates, *rows]:
+        if wanted in row.expirations:
+            return wanted, row
+    near = sorted({expiry for row in rows for expiry in row.expirations}, key=lambda e: abs(int(e) - int(wanted)))[:3]
+    raise ContractUnknown(f"{symbol} has no expiry {wanted}; the nearest are {', '.join(sorted(near)) or 'none'}")
+
+
+def balanced(found: dict[float, list[ev.ContractDetails]], around: float, width: int) -> bool:
+    """True when `width` real strikes lie on each side of the real strike nearest to the money."""
+    strikes = sorted(found)
+    at = strikes.index(min(strikes, key=lambda strike: (abs(strike - around), strike)))
+    return at >= width and len(strikes) - 1 - at >= width
+
+
+def around_the_money(found: dict[float, list[ev.ContractDetails]], around: float, width: int) -> list[float]:
+    """The strike nearest to `around` and up to `width` on each side, ascending."""
+    strikes = sorted(found)
+    at = strikes.index(min(strikes, key=lambda strike: (abs(strike - around), strike)))
+    return strikes[max(0, at - width) : at + width + 1]
+
+
+def mid_or_last(quote: Quote) -> float | None:
+    """The middle of bid and ask, else the last trade, else the previous close."""
+    if quote.bid and quote.ask and quote.ask >= quote.bid:
+        return round((quote.bid + quote.ask) / 2, 4)
+    return quote.last or quote.close
+
+
+def is_filled(line: Line) -> bool:
+    """Everything a strategy looks at has come, or the line has failed and nothing will."""
+    if line.failure is not None:
+        return True
+    quote = line.quote
+    return None not in (quote.bid, quote.ask, quote.volume, line.open_interest, line.iv)
+
+
+def first_failure(lines: list[Line]) -> ProxyError | None:
+    return next((line.failure for line in lines if line.failure is not None), None)
+
+
+def chain_row(line: Line) -> ChainRow:
+    quote, contract = line.quote, line.contract
+    assert contract.right in RIGHTS
+    return ChainRow(
+        strike=contract.strike,
+        right=contract.right,
+        con_id=contract.con_id,
+        bid=quote.bid,
+        ask=quote.ask,
+        last=quote.last,
+        volume=quote.volume,
+        open_interest=line.open_interest,
+        iv=line.iv,
+        delta=line.delta,
+        gamma=line.gamma,
+        theta=line.theta,
+        vega=line.vega,
+    )
+
+
+def columns(chain: Chain) -> dict[str, object]:
+    """The chain by columns: picking a strike on columns is far cheaper than over rows (performance 2)."""
+    names = (
+        "strike",
+        "right",
+        "con_id",
+        "bid",
+        "ask",
+        "last",
+        "volume",
+        "open_interest",
+        "iv",
+        "delta",
+        "gamma",
+        "theta",
+        "vega",
+    )
+    return {
+        "symbol": chain.symbol,
+        "expiry": chain.expiry,
+        "underlying_price": chain.underlying_price,
+        "multiplier": chain.multiplier,
+        "trading_class": chain.trading_class,
+        "min_tick": chain.min_tick,
+        "time_ns": chain.time_ns,
+        "columns": {name: [getattr(row, name) for row in chain.rows] for name in names},
+    }

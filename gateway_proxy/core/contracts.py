@@ -1,0 +1,186 @@
+"""The contract directory: what IB knows of each contract, asked once and remembered. Pure.
+
+An unknown contract is remembered for a minute only, because IB denies valid ones during its nightly reset
+(rule book 1.3, code 200). At the limit of entries the oldest are forgotten.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from gateway_proxy.bus.messages import Contract
+from gateway_proxy.core import effects as fx
+from gateway_proxy.core import events as ev
+from gateway_proxy.core.desk import Desk, Outcome
+from gateway_proxy.core.scheduler import Keys, Lane, RequestClass
+from gateway_proxy.core.verdict import Verdict, error
+from gateway_proxy.errors import BadMessage, ProxyError
+
+REMEMBERED_MAX: Final = 20_000
+FAILURE_REMEMBERED_S: Final = 60.0
+_OPTION_KEY = re.compile(r"(?P<symbol>[A-Z0-9]{1,12})\.(?P<expiry>\d{8})\.(?P<right>[CP])\.(?P<strike>\d+(\.\d+)?)\Z")
+_STOCK_KEY = re.compile(r"[A-Z0-9]{1,12}(?: [A-Z]{1,3})?\Z")
+
+
+def parse(contract: str | Contract) -> Contract:
+    """A contract from its key ("SPY", "SPY.20260618.C.600"); contracts pass through. Raises BadMessage."""
+    if isinstance(contract, Contract):
+        return contract
+    if option := _OPTION_KEY.match(contract):
+        return Contract(
+            symbol=option["symbol"],
+            sec_type="OPT",
+            last_trade_date=option["expiry"],
+            strike=float(option["strike"]),
+            right=option["right"],  # type: ignore[arg-type]
+            multiplier="100",
+        )
+    if _STOCK_KEY.match(contract):
+        return Contract(symbol=contract)
+    raise BadMessage(
+        f'contract {contract!r}: want a symbol such as "SPY", a key such as "SPY.20260618.C.600", or an object'
+    )
+
+
+class ContractDirectory:
+    """`find` answers from memory or asks once; `wake` is called with `contract:<key>` when an answer came."""
+
+    def __init__(self, desk: Desk, wake: Callable[[str], None], timeout_s: float) -> None:
+        self._desk = desk
+        self._wake = wake
+        self._timeout_s = timeout_s
+        self._details: dict[Contract, ContractDetails] = {}
+        self._failures: dict[Contract, tuple[ProxyError, float]] = {}
+        self._asked: set[Contract] = set()
+
+    def find(
+        self, contract: Contract, owner: str, now: float, *, lane: Lane = Lane.INTERACTIVE
+    ) -> ContractDetails | None:
+        """What IB knows, or None while it is being asked. Raises the error of a recent refusal, or QueueFull."""
+        known = self._details.get(contract)
+        if known is not None:
+            return known
+        if (failure := self._failures.get(contract)) is not None:
+            if failure[1] > now:
+                raise failure[0]
+            del self._failures[contract]
+        if contract not in self._asked:
+            self._ask(contract, owner, lane, now)
+        return None
+
+    def known(self, contract: Contract) -> ContractDetails | None:
+        return self._details.get(contract)
+
+    def is_phantom(self, contract: Contract, now: float) -> bool:
+        """IB said lately that there is no such contract."""
+        failure = self._failures.get(contract)
+        return failure is not None and failure[1] > now and failure[0].code == "contract_unknown"
+
+    def _ask(self, contract: Contract, owner: str, lane: Lane, now: float) -> None:
+        def ended(outcome: Outcome, now: float) -> None:
+            self._asked.discard(contract)
+            self._learn(contract, outcome, now)
+            self._wake(wake_key(contract))
+
+        self._desk.ask(
+            lambda req_id: fx.RequestContract(req_id, contract), RequestClass.CONTRACT, lane=lane, owner=owner,
+            keys=Keys(), timeout_s=self._timeout_s, queue_s=None, on_end=ended, now=now,
+        )  # fmt: skip
+        self._asked.add(contract)
+
+    def _learn(self, contract: Contract, outcome: Outcome, now: float) -> None:
+        rows = [answer.details for answer in outcome.answers if isinstance(answer, ev.ContractReceived)]
+        if outcome.ok and rows:
+            best = _best(contract, rows)
+            if isinstance(best, ev.ContractDetails):
+                _remember(self._details, contract, best)
+                return
+            failure: ProxyError = best
+        elif outcome.ok:
+            failure = error(Verdict.CONTRACT_UNKNOWN, f"IB knows no contract {contract.key}")
+        else:
+            text = f"contract {contract.key}: {outcome.text}" + (f" (IB error {outcome.code})" if outcome.code else "")
+            failure = error(outcome.verdict, text)
+        lasting = failure.code in ("contract_unknown", "bad_message")
+        _remember(self._failures, contract, (failure, now + (FAILURE_REMEMBERED_S if lasting else 1.0)))
+
+
+ContractDetails = ev.ContractDetails
+
+
+def wake_key(contract: Contract) -> str:
+    return f"contract:{contract.key}"
+
+
+def _best(asked: Contract, rows: list[ContractDetails]) -> ContractDetails | ProxyError:
+    """One row per question: the one on the exchange asked for. Several different contracts mean a vague question."""
+    on_exchange = [row for row in rows if row.contract.exchange == asked.exchange] or rows
+    if len({row.contract.con_id for row in on_exchange}) > 1:
+        names = ", ".join(sorted({row.contract.key for row in on_exchange})[:4])
+        return BadMessage(f"contract {asked.key} is ambiguous: {len(on_exchange)} contracts match ({names}, …)")
+    return on_exchange[0]
+
+
+def _remember(memory: dict[Any, Any], key: Any, value: Any) -> None:
+    memory[key] = value
+    if len(memory) > REMEMBERED_MAX:
+        del memory[next(iter(memory))]
+
+
+class OptionParameters:
+    """Expirations and the union of strikes per underlying, asked once per exchange day."""
+
+    def __init__(self, desk: Desk, wake: Callable[[str], None], timeout_s: float) -> None:
+        self._desk = desk
+        self._wake = wake
+        self._timeout_s = timeout_s
+        self._rows: dict[tuple[str, str], tuple[ev.OptionParametersReceived, ...]] = {}
+        self._failures: dict[tuple[str, str], tuple[ProxyError, float]] = {}
+        self._asked: set[tuple[str, str]] = set()
+
+    def find(
+        self, underlying: ContractDetails, date: str, owner: str, now: float
+    ) -> tuple[ev.OptionParametersReceived, ...] | None:
+        """One row per exchange and trading class, or None while it is being asked. Raises a recent refusal."""
+        contract = underlying.contract
+        key = contract.symbol, date
+        if key in self._rows:
+            return self._rows[key]
+        failure = self._failures.get(key)
+        if failure is not None and failure[1] > now:
+            raise failure[0]
+        if key not in self._asked:
+            self._desk.ask(
+                lambda req_id: fx.RequestOptionParameters(req_id, contract.symbol, contract.sec_type, contract.con_id),
+                RequestClass.SECDEF, lane=Lane.INTERACTIVE, owner=owner, keys=Keys(), timeout_s=self._timeout_s,
+                queue_s=None, on_end=lambda outcome, at: self._learn(key, outcome, at), now=now,
+            )  # fmt: skip
+            self._asked.add(key)
+        return None
+
+    def _learn(self, key: tuple[str, str], outcome: Outcome, now: float) -> None:
+        self._asked.discard(key)
+        rows = tuple(answer for answer in outcome.answers if isinstance(answer, ev.OptionParametersReceived))
+        if outcome.ok and rows:
+            self._forget_other_days(key[1])
+            self._rows[key] = rows
+        elif outcome.ok:
+            failure = error(Verdict.NO_DATA, f"IB lists no options on {key[0]}")
+            self._failures[key] = failure, now + FAILURE_REMEMBERED_S
+        else:
+            self._failures[key] = error(outcome.verdict, f"options of {key[0]}: {outcome.text}"), now + 1.0
+        self._wake(f"options:{key[0]}")
+
+    def _forget_other_days(self, date: str) -> None:
+        for memory in (self._rows, self._failures):
+            for key in [key for key in memory if key[1] != date]:
+                del memory[key]
+
+
+def smart_rows(rows: Iterable[ev.OptionParametersReceived], symbol: str) -> list[ev.OptionParametersReceived]:
+    """The rows on SMART whose class is the symbol's own; other classes are adjusted or weekly (rule book 9)."""
+    smart = [row for row in rows if row.exchange == "SMART"] or list(rows)
+    own = [row for row in smart if row.trading_class == symbol]
+    return own or smart

@@ -1,0 +1,273 @@
+"""The desk: every data request between us and the Gateway, from our queue to its one end. Pure.
+
+A service asks; the desk queues the call under pacing, sends it when granted, hands the answers back by request id,
+and ends it exactly once: answered, refused, timed out, expired in the queue, or lost with the session.
+A stream is a request whose answers go on until it is closed. It refuses to know what the answers mean.
+
+At the limits: the scheduler refuses to queue (QueueFull reaches the caller); answers to ids that ended are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from gateway_proxy.bus.messages import Timeline
+from gateway_proxy.core import effects as fx
+from gateway_proxy.core import events as ev
+from gateway_proxy.core.scheduler import Granted, Job, Keys, Lane, RequestClass, Scheduler
+from gateway_proxy.core.verdict import Verdict, of_error
+from gateway_proxy.errors import QueueFull
+
+#: Data request ids start here, far above any order id, so that `error(id)` is unambiguous (reliability 6.3).
+FIRST_REQUEST_ID: Final = 1_500_000_000
+
+#: The answer that ends each one-shot call.
+_LAST_ANSWER: Final[dict[type, type]] = {
+    fx.RequestContract: ev.ContractsEnded,
+    fx.RequestOptionParameters: ev.OptionParametersEnded,
+    fx.RequestHistory: ev.HistoryReceived,
+}
+_CANCELS: Final[dict[type, Callable[[int], fx.Call]]] = {
+    fx.RequestHistory: fx.CancelHistory,
+    fx.RequestQuote: fx.CancelQuote,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a request ended. `answers` are its events in order; `code` and `text` are IB's when it was refused."""
+
+    verdict: Verdict
+    answers: tuple[Any, ...]
+    timeline: Timeline
+    code: int = 0
+    text: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.verdict is Verdict.OK
+
+
+OnAnswer = Callable[[Any, float], None]
+OnEnd = Callable[[Outcome, float], None]
+
+
+@dataclass(slots=True)
+class _Request:
+    req_id: int
+    call: fx.Call
+    request_class: RequestClass
+    asked_at: float
+    timeout_s: float
+    on_end: OnEnd
+    on_answer: OnAnswer | None
+    sent_at: float | None = None
+    answered_at: float | None = None
+    held_by: str = ""
+    answers: list[Any] = field(default_factory=list)
+
+    @property
+    def is_stream(self) -> bool:
+        return self.on_answer is not None
+
+    def deadline(self) -> float | None:
+        """When the Gateway's time is up; a stream that has answered has none."""
+        if self.sent_at is None or (self.is_stream and self.answered_at is not None):
+            return None
+        return self.sent_at + self.timeout_s
+
+
+class Desk:
+    """`why_silent(request_class, now)` names the cause of a time-out from the health of the session."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        *,
+        why_silent: Callable[[RequestClass, float], Verdict],
+        record: Callable[[RequestClass, Outcome, float], None],
+    ) -> None:
+        self._scheduler = scheduler
+        self._why_silent = why_silent
+        self._record = record
+        self._requests: dict[int, _Request] = {}
+        self._effects: list[fx.Effect] = []
+        self._next_id = FIRST_REQUEST_ID
+        self.strays = 0
+
+    # ------------------------------------------------------------ asking
+
+    def ask(
+        self, make_call: Callable[[int], fx.Call], request_class: RequestClass, *, lane: Lane, owner: str, keys: Keys,
+        timeout_s: float, queue_s: float | None, on_end: OnEnd, on_answer: OnAnswer | None = None, now: float,
+    ) -> int:  # fmt: skip
+        """Queue one call and return its id. With `on_answer` it is a stream. Raises QueueFull, then nothing is queued.
+
+        timeout_s: the Gateway's time, from the bytes leaving to the last answer (of a stream: to the first).
+        queue_s: how long it may wait in our queue; None for as long as it takes.
+        """
+        req_id = self.new_id()
+        job = Job(
+            job_id=req_id,
+            lane=lane,
+            owner=owner,
+            request_class=request_class,
+            keys=keys,
+            deadline=None if queue_s is None else now + queue_s,
+            stream=on_answer is not None,
+        )
+        self._scheduler.push(job, now)
+        self._requests[req_id] = _Request(req_id, make_call(req_id), request_class, now, timeout_s, on_end, on_answer)
+        return req_id
+
+    def close(self, req_id: int, now: float) -> None:
+        """Cancel: in the queue without a trace, at the Gateway with IB's cancel call. Unknown ids are ignored."""
+        request = self._requests.pop(req_id, None)
+        if request is None:
+            return
+        if request.sent_at is None:
+            self._scheduler.cancel(req_id)
+            return
+        self._release(request, now, failed=False)
+        self._cancel_upstream(request, now)
+
+    def _cancel_upstream(self, request: _Request, now: float) -> None:
+        cancel = _CANCELS.get(type(request.call))
+        if cancel is None:
+            return
+        try:
+            self.tell(cancel(request.req_id), RequestClass.UNSUBSCRIBE, Lane.STREAM, now)
+        except QueueFull:
+            self._effects.append(fx.Log("warning", "cancel refused by a full queue", {"req_id": request.req_id}))
+
+    def tell(self, call: fx.Call, request_class: RequestClass, lane: Lane, now: float) -> None:
+        """Queue a call that has no answer of its own. Raises QueueFull."""
+        job_id = self.new_id()
+        self._scheduler.push(Job(job_id, lane, "proxy", request_class), now)
+        self._requests[job_id] = _Request(job_id, call, request_class, now, 0.0, _nothing_more, None)
+
+    def new_id(self) -> int:
+        """An id for a job or a request, never used before in this life."""
+        job_id, self._next_id = self._next_id, self._next_id + 1
+        return job_id
+
+    # ------------------------------------------------------------ the scheduler's words
+
+    def granted(self, grant: Granted, now: float) -> bool:
+        """Pacing let it go: send it. False when the id is not ours."""
+        req_id = grant.job.job_id
+        request = self._requests.get(req_id)
+        if request is None:
+            return False
+        request.sent_at, request.held_by = now, grant.held_by
+        self._effects.append(fx.Send(request.call))
+        if type(request.call) not in _LAST_ANSWER and not request.is_stream:
+            del self._requests[req_id]
+            self._scheduler.finished(req_id, now, latency_s=None, failed=False)
+        return True
+
+    def expired(self, req_id: int, now: float) -> bool:
+        request = self._requests.pop(req_id, None)
+        if request is None:
+            return False
+        self._end(request, Verdict.EXPIRED_IN_QUEUE, now, text="its deadline passed in our queue; it was never sent")
+        return True
+
+    # ------------------------------------------------------------ the Gateway's words
+
+    def receive(self, req_id: int, event: Any, now: float) -> bool:
+        """One answer. False when no open request has this id."""
+        request = self._requests.get(req_id)
+        if request is None:
+            self.strays += 1
+            return False
+        if isinstance(event, ev.ErrorReceived):
+            self._receive_error(request, event, now)
+            return True
+        if request.is_stream:
+            assert request.on_answer is not None
+            if request.answered_at is None:
+                request.answered_at = now
+                self._opened(request, now)
+            request.on_answer(event, now)
+            return True
+        request.answers.append(event)
+        if type(event) is _LAST_ANSWER[type(request.call)]:
+            del self._requests[req_id]
+            self._release(request, now, failed=False)
+            self._end(request, Verdict.OK, now)
+        return True
+
+    def _receive_error(self, request: _Request, event: ev.ErrorReceived, now: float) -> None:
+        verdict = of_error(event.code, event.text)
+        if verdict is None:
+            return
+        del self._requests[request.req_id]
+        self._release(request, now, failed=verdict is Verdict.PACING)
+        if verdict is Verdict.PACING:
+            self._scheduler.pacing_violation(request.request_class, now)
+        self._end(request, verdict, now, code=event.code, text=event.text)
+
+    def session_lost(self, now: float) -> None:
+        """The socket is gone: what was sent is lost, what is queued cannot go."""
+        lost, self._requests = list(self._requests.values()), {}
+        for request in lost:
+            if request.sent_at is None:
+                self._scheduler.cancel(request.req_id)
+            self._end(request, Verdict.SESSION_LOST, now, text="the connection to the Gateway broke")
+
+    # ------------------------------------------------------------ time
+
+    def next_timer(self) -> float | None:
+        return min((d for r in self._requests.values() if (d := r.deadline()) is not None), default=None)
+
+    def handle_timer(self, now: float) -> None:
+        late = [r for r in self._requests.values() if (d := r.deadline()) is not None and d <= now]
+        for request in late:
+            del self._requests[request.req_id]
+            self._release(request, now, failed=True)
+            self._cancel_upstream(request, now)
+            verdict = self._why_silent(request.request_class, now)
+            self._end(request, verdict, now, text=f"no answer within {request.timeout_s:g} s")
+
+    def effects(self) -> list[fx.Effect]:
+        done, self._effects = self._effects, []
+        return done
+
+    # ------------------------------------------------------------ facts
+
+    def open_count(self, request_class: RequestClass | None = None) -> int:
+        return sum(request_class in (None, r.request_class) for r in self._requests.values())
+
+    def _opened(self, request: _Request, now: float) -> None:
+        """A stream gave its first answer: that is its latency; slot and line stay taken."""
+        assert request.sent_at is not None
+        self._scheduler.finished(request.req_id, now, latency_s=now - request.sent_at, failed=False)
+        self._record(request.request_class, Outcome(Verdict.OK, (), self._timeline(request, now)), now)
+
+    def _release(self, request: _Request, now: float, *, failed: bool) -> None:
+        latency = None if request.is_stream or request.sent_at is None else now - request.sent_at
+        self._scheduler.finished(request.req_id, now, latency_s=latency, failed=failed)
+        if request.is_stream:
+            self._scheduler.release(request.req_id, now)
+
+    def _end(self, request: _Request, verdict: Verdict, now: float, *, code: int = 0, text: str = "") -> None:
+        outcome = Outcome(verdict, tuple(request.answers), self._timeline(request, now), code, text)
+        self._record(request.request_class, outcome, now)
+        request.on_end(outcome, now)
+
+    @staticmethod
+    def _timeline(request: _Request, now: float) -> Timeline:
+        sent_at = request.sent_at if request.sent_at is not None else now
+        return Timeline(
+            queued_ms=round((sent_at - request.asked_at) * 1e3, 3),
+            held_by=request.held_by,
+            gateway_ms=round((now - sent_at) * 1e3, 3) if request.sent_at is not None else 0.0,
+            total_ms=round((now - request.asked_at) * 1e3, 3),
+        )
+
+
+def _nothing_more(_outcome: Outcome, _now: float) -> None:
+    return

@@ -1,0 +1,97 @@
+"""The farm map: which of IB's data farms are up, from the connectivity codes (rule book 6). Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+#: code -> (farm type, state). Dormant (idle) farms are healthy: they wake on demand.
+_CODES: Final[dict[int, tuple[str, str]]] = {
+    2103: ("market", "down"),
+    2104: ("market", "up"),
+    2105: ("history", "down"),
+    2106: ("history", "up"),
+    2107: ("history", "idle"),
+    2108: ("market", "idle"),
+    2119: ("market", "connecting"),
+    2157: ("secdef", "down"),
+    2158: ("secdef", "up"),
+}
+#: The farm's name ends the text, after a colon, or after a full stop in the dormant notices.
+_NAME = re.compile(r"[:.]\s*([A-Za-z0-9_]+)\s*$")
+#: Which farm type a request class lives on.
+FARM_OF_CLASS: Final[dict[str, str]] = {
+    "history_small": "history",
+    "history_large": "history",
+    "head_stamp": "history",
+    "quote": "market",
+    "snapshot": "market",
+    "realtime_bars": "market",
+    "contract": "secdef",
+    "secdef": "secdef",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Farm:
+    type: str
+    state: str
+    since: float
+
+
+class FarmMap:
+    """Farms by name, and the link between the Gateway and IB (1100, 1101, 1102, 2110)."""
+
+    def __init__(self) -> None:
+        self._farms: dict[str, Farm] = {}
+        self.link_lost_at: float | None = None
+
+    def receive(self, code: int, text: str, now: float) -> bool:
+        """Take one connectivity code in. True when it was one and changed something."""
+        if code in (1100, 2110):
+            changed, self.link_lost_at = self.link_lost_at is None, self.link_lost_at or now
+            return changed
+        if code in (1101, 1102):
+            self.link_lost_at = None
+            self._read_list(text, now)
+            return True
+        if code not in _CODES:
+            return False
+        kind, state = _CODES[code]
+        named = _NAME.search(text)
+        name = named[1] if named else kind
+        known = self._farms.get(name)
+        if known is not None and known.state == state:
+            return False
+        self._farms[name] = Farm(kind, state, now)
+        return True
+
+    def _read_list(self, text: str, now: float) -> None:
+        """1102 lists farms: "… are connected: usfarm; ushmds. The following farms are not connected: secdefnj." """
+        for negated, names in re.findall(r"(not )?connected: ([^.]+)", text):
+            for name in (part.strip() for part in names.split(";")):
+                if name:
+                    kind = self._farms[name].type if name in self._farms else _type_of(name)
+                    self._farms[name] = Farm(kind, "down" if negated else "up", now)
+
+    def session_opened(self) -> None:
+        self._farms.clear()
+        self.link_lost_at = None
+
+    def down(self, kind: str | None = None) -> list[str]:
+        """Names of broken farms, of one type or all. Another farm that is up does not heal them."""
+        return [name for name, farm in self._farms.items() if farm.state == "down" and kind in (None, farm.type)]
+
+    def rows(self, since_ns: Any) -> dict[str, dict[str, Any]]:
+        """For `health/gateway/`; `since_ns` turns our time into the bus's."""
+        return {
+            name: {"type": farm.type, "state": farm.state, "since_ns": since_ns(farm.since)}
+            for name, farm in sorted(self._farms.items())
+        }
+
+
+def _type_of(name: str) -> str:
+    if "hmds" in name:
+        return "history"
+    return "secdef" if name.startswith("secdef") else "market"

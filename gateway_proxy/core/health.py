@@ -1,0 +1,311 @@
+"""How healthy the Gateway session is: one state machine, its causes, and when to dial, probe and drop. Pure.
+
+disconnected -> connecting -> synchronizing -> ready <-> degraded; halted waits for a human. An open socket proves
+nothing (rule book 0, rule 6): `ready` needs an answered round trip, and any byte of an answer counts as a sign of life.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Final
+
+from annotated_types import Gt
+
+from gateway_proxy.core import effects as fx
+from gateway_proxy.core.farms import FARM_OF_CLASS, FarmMap
+from gateway_proxy.core.verdict import Verdict
+
+
+class GatewayState(StrEnum):
+    DISCONNECTED = "disconnected"
+    CONNECTING = "connecting"
+    SYNCHRONIZING = "synchronizing"
+    READY = "ready"
+    DEGRADED = "degraded"
+    HALTED = "halted"
+
+
+class Turn(StrEnum):
+    """What can happen to the session."""
+
+    DIAL = "dial"
+    FAILED = "failed"
+    OPENED = "opened"
+    SYNCHRONIZED = "synchronized"
+    TROUBLE = "trouble"
+    CLEARED = "cleared"
+    CLOSED = "closed"
+    GIVE_UP = "give_up"
+
+
+S, T = GatewayState, Turn
+TRANSITIONS: Final[dict[tuple[GatewayState, Turn], GatewayState]] = {
+    (S.DISCONNECTED, T.DIAL): S.CONNECTING,
+    (S.CONNECTING, T.FAILED): S.DISCONNECTED,
+    (S.CONNECTING, T.OPENED): S.SYNCHRONIZING,
+    (S.SYNCHRONIZING, T.SYNCHRONIZED): S.READY,
+    (S.READY, T.TROUBLE): S.DEGRADED,
+    (S.DEGRADED, T.CLEARED): S.READY,
+    (S.SYNCHRONIZING, T.CLOSED): S.DISCONNECTED,
+    (S.READY, T.CLOSED): S.DISCONNECTED,
+    (S.DEGRADED, T.CLOSED): S.DISCONNECTED,
+    (S.DISCONNECTED, T.GIVE_UP): S.HALTED,
+    (S.CONNECTING, T.GIVE_UP): S.HALTED,
+    (S.SYNCHRONIZING, T.GIVE_UP): S.HALTED,
+    (S.READY, T.GIVE_UP): S.HALTED,
+    (S.DEGRADED, T.GIVE_UP): S.HALTED,
+}
+
+#: What must have been answered before the session is ready.
+SYNCHRONIZATION: Final = ("time", "positions", "account", "orders")
+#: IB says the program cannot work with us at all: retrying is useless (rule book 6, 503).
+_FATAL_CODES: Final = frozenset({503})
+_DECODE_FAILURES_MAX: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSettings:
+    """When to probe, when to give up on a silent session. Seconds of real time; the shell scales them by the clock."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    probe_interval_s: Annotated[float, Gt(0)] = 2.0  # reqCurrentTime round trip, when nothing else has been heard
+    probe_timeout_s: Annotated[float, Gt(0)] = 1.0  # unanswered for this long: degraded
+    drop_after_s: Annotated[float, Gt(0)] = 10.0  # silent for this long: the connection is dropped and opened again
+    synchronize_timeout_s: Annotated[float, Gt(0)] = 20.0  # from the handshake to ready
+    lag_limit_s: Annotated[float, Gt(0)] = 1.0  # a loop that came this late was blocked
+
+
+class GatewayHealth:
+    """The session's state with since-when and why."""
+
+    def __init__(self, settings: HealthSettings, retry_s: float, retry_max_s: float, now: float) -> None:
+        self._settings = settings
+        self._retry_first_s, self._retry_max_s = retry_s, retry_max_s
+        self.farms = FarmMap()
+        self.state = GatewayState.DISCONNECTED
+        self.reason = "not dialled yet"
+        self.since = now
+        self.verdict = Verdict.GATEWAY_DOWN
+        self.server_version = 0
+        self.accounts: tuple[str, ...] = ()
+        self.rtt_s: float | None = None
+        self.last_heard: float | None = None
+        self.lag_s = 0.0
+        self._dial_at: float | None = now
+        self._retry_s = retry_s
+        self._probe_at: float | None = None
+        self._probe_sent: float | None = None
+        self._pending: set[str] = set()
+        self._opened_at: float | None = None
+        self._decode_failures = 0
+        self._changed = True
+        self._effects: list[fx.Effect] = []
+        self._wants_probe = False
+
+    # ------------------------------------------------------------ the session
+
+    def session_opened(self, server_version: int, accounts: tuple[str, ...], now: float) -> None:
+        self.server_version, self.accounts = server_version, accounts
+        self._retry_s = self._retry_first_s
+        self._pending = set(SYNCHRONIZATION)
+        self._opened_at = self.last_heard = now
+        self._probe_sent, self._probe_at, self._decode_failures = None, now, 0
+        self._turn(Turn.OPENED, "handshake done; reading positions, account and orders", Verdict.OK, now)
+
+    def session_failed(self, reason: str, refused: bool, now: float) -> None:
+        verdict = Verdict.GATEWAY_DOWN if refused else self.verdict
+        if not refused and verdict is not Verdict.CLIENT_ID_IN_USE:
+            verdict = Verdict.GATEWAY_SILENT
+        self._turn(Turn.FAILED, reason, verdict, now)
+        self._redial(now)
+
+    def session_closed(self, reason: str, now: float) -> None:
+        self.farms.session_opened()
+        self._probe_at = self._probe_sent = self._opened_at = None
+        self._turn(Turn.CLOSED, reason, Verdict.SESSION_LOST, now)
+        self._redial(now)
+
+    def _redial(self, now: float) -> None:
+        self._dial_at = now + self._retry_s
+        self._retry_s = min(2 * self._retry_s, self._retry_max_s)
+
+    def synchronized(self, part: str, now: float) -> None:
+        """One of SYNCHRONIZATION was answered."""
+        self._pending.discard(part)
+        if not self._pending and self.state is GatewayState.SYNCHRONIZING:
+            self._turn(Turn.SYNCHRONIZED, "", Verdict.OK, now)
+            self._judge(now)
+
+    # ------------------------------------------------------------ signs of life and trouble
+
+    def heard(self, now: float) -> None:
+        """Any message of the Gateway."""
+        self.last_heard = now
+        if self._probe_sent is None and self._opened_at is not None and self._probe_at is not None:
+            self._probe_at = max(self._probe_at, now + self._settings.probe_interval_s / 2)
+
+    def probe_sent(self, now: float) -> None:
+        self._probe_sent = now
+        self._probe_at = None
+
+    def probe_answered(self, now: float) -> float:
+        """Returns the round trip in seconds."""
+        round_trip = now - self._probe_sent if self._probe_sent is not None else 0.0
+        if self._probe_sent is not None:
+            self.rtt_s = round_trip
+        self._probe_sent = None
+        self._probe_at = now + self._settings.probe_interval_s
+        self.synchronized("time", now)
+        self._judge(now)
+        return round_trip
+
+    def connectivity(self, code: int, text: str, now: float) -> bool:
+        """One error message without a request id. True when it changed what we believe."""
+        if code in _FATAL_CODES:
+            self._turn(Turn.GIVE_UP, f"IB error {code}: {text}", Verdict.REJECTED, now)
+            return True
+        if code == 326:
+            self.verdict = Verdict.CLIENT_ID_IN_USE
+            return True
+        changed = self.farms.receive(code, text, now)
+        if changed:
+            self._changed = True
+            self._judge(now)
+        return changed
+
+    def decode_failed(self, text: str, now: float) -> None:
+        self._decode_failures += 1
+        self._effects.append(fx.Log("warning", "undecodable frame", {"text": text, "count": self._decode_failures}))
+        if self._decode_failures == _DECODE_FAILURES_MAX and self._opened_at is not None:
+            self._effects.append(
+                fx.Disconnect(f"{_DECODE_FAILURES_MAX} frames could not be decoded; the session is suspect")
+            )
+
+    def loop_lagged(self, lag_s: float, now: float) -> None:
+        """The shell's own measure of how late its loop is, in real seconds."""
+        self.lag_s = lag_s
+        self._judge(now)
+
+    def _judge(self, now: float) -> None:
+        """Degraded or ready: look at everything known and say why."""
+        if self.state not in (GatewayState.READY, GatewayState.DEGRADED):
+            return
+        verdict, reason = self._trouble(now)
+        if verdict is None:
+            if self.state is GatewayState.DEGRADED:
+                self._turn(Turn.CLEARED, "", Verdict.OK, now)
+        elif self.state is GatewayState.READY:
+            self._turn(Turn.TROUBLE, reason, verdict, now)
+        elif reason != self.reason:
+            self.reason, self.verdict, self._changed = reason, verdict, True
+
+    def _trouble(self, now: float) -> tuple[Verdict | None, str]:
+        if self.lag_s > self._settings.lag_limit_s:
+            return Verdict.PROXY_STALLED, f"our own loop was blocked for {self.lag_s:.1f} s"
+        if self._probe_sent is not None and now - self._probe_sent >= self._settings.probe_timeout_s:
+            return Verdict.GATEWAY_SILENT, "the Gateway does not answer reqCurrentTime"
+        if self.farms.link_lost_at is not None:
+            return Verdict.UPSTREAM_LOST, "the Gateway lost its link to IB (1100)"
+        if down := self.farms.down():
+            return Verdict.FARM_DOWN, f"farm down: {', '.join(down)}"
+        return None, ""
+
+    def why_silent(self, request_class: str, now: float) -> Verdict:
+        """The cause of a request's time-out, from what the session shows (rule book 10.5)."""
+        verdict, _ = self._trouble(now)
+        if verdict in (Verdict.PROXY_STALLED, Verdict.GATEWAY_SILENT, Verdict.UPSTREAM_LOST):
+            return verdict
+        if self.farms.down(FARM_OF_CLASS.get(request_class, "")):
+            return Verdict.FARM_DOWN
+        if request_class.startswith("history") and self.rtt_s is not None:
+            return Verdict.HISTORY_SILENT
+        return Verdict.GATEWAY_SILENT
+
+    @property
+    def may_open_orders(self) -> tuple[bool, str]:
+        """Whether opening orders may go out now, and if not, why. A broken farm touches no order."""
+        if self.state not in (GatewayState.READY, GatewayState.DEGRADED):
+            return False, f"the Gateway session is {self.state.value}: {self.reason}"
+        if self.farms.link_lost_at is not None:
+            return False, "the Gateway lost its link to IB (1100); orders sent now may execute much later"
+        if self.verdict in (Verdict.GATEWAY_SILENT, Verdict.PROXY_STALLED):
+            return False, self.reason
+        return True, ""
+
+    # ------------------------------------------------------------ time
+
+    def next_timer(self) -> float | None:
+        times = [self._dial_at if self.state is GatewayState.DISCONNECTED else None, self._probe_at]
+        if self._probe_sent is not None:
+            degraded_at = self._probe_sent + self._settings.probe_timeout_s
+            dropped_at = self._probe_sent + self._settings.drop_after_s
+            times.append(degraded_at if self.verdict is not Verdict.GATEWAY_SILENT else dropped_at)
+        if self.state is GatewayState.SYNCHRONIZING and self._opened_at is not None:
+            times.append(self._opened_at + self._settings.synchronize_timeout_s)
+        return min((time for time in times if time is not None), default=None)
+
+    def handle_timer(self, now: float) -> None:
+        if self.state is GatewayState.DISCONNECTED and self._dial_at is not None and self._dial_at <= now:
+            self._dial_at = None
+            self._turn(Turn.DIAL, "dialling", self.verdict, now)
+            self._effects.append(fx.Connect())
+        if self._probe_at is not None and self._probe_at <= now:
+            self._probe_at, self._wants_probe = None, True
+        if self._probe_sent is not None:
+            self._judge(now)
+            if now - self._probe_sent >= self._settings.drop_after_s:
+                self._probe_sent = None
+                self._effects.append(fx.Disconnect(f"silent for {self._settings.drop_after_s:g} s"))
+        self._drop_if_never_synchronized(now)
+
+    def _drop_if_never_synchronized(self, now: float) -> None:
+        if self.state is not GatewayState.SYNCHRONIZING or self._opened_at is None:
+            return
+        if now - self._opened_at >= self._settings.synchronize_timeout_s:
+            self._opened_at = None
+            missing = ", ".join(sorted(self._pending))
+            self._effects.append(fx.Disconnect(f"the Gateway never answered: {missing}"))
+
+    def take_probe(self) -> bool:
+        """True once whenever a round trip is due; the wiring then sends it."""
+        wanted, self._wants_probe = self._wants_probe, False
+        return wanted
+
+    def take_change(self) -> bool:
+        """True once after anything that readers of `health/gateway/` should hear of."""
+        changed, self._changed = self._changed, False
+        return changed
+
+    def effects(self) -> list[fx.Effect]:
+        done, self._effects = self._effects, []
+        return done
+
+    def _turn(self, turn: Turn, reason: str, verdict: Verdict, now: float) -> None:
+        """One step of the table. Raises AssertionError for a step that is not in it, and changes nothing."""
+        target = TRANSITIONS.get((self.state, turn))
+        if target is None:
+            raise AssertionError(f"the session cannot {turn.value} while {self.state.value}")
+        fields = {"from": self.state.value, "to": target.value, "reason": reason, "verdict": verdict.value}
+        level = (
+            "info" if target in (GatewayState.READY, GatewayState.CONNECTING, GatewayState.SYNCHRONIZING) else "warning"
+        )
+        if target is GatewayState.CONNECTING:
+            level = "debug"
+        self._effects.append(fx.Log(level, "gateway state", fields))
+        self.state, self.reason, self.verdict, self.since, self._changed = target, reason, verdict, now, True
+
+    def body(self, wall: Any) -> dict[str, Any]:
+        """The facts of `health/gateway/` that this machine owns; `wall(t)` turns our time into nanoseconds."""
+        return {
+            "state": self.state.value,
+            "since_ns": wall(self.since),
+            "reason": self.reason,
+            "verdict": self.verdict.value,
+            "connected": self.state not in (GatewayState.DISCONNECTED, GatewayState.CONNECTING, GatewayState.HALTED),
+            "server_version": self.server_version,
+            "rtt_ms": None if self.rtt_s is None else round(self.rtt_s * 1e3, 3),
+            "farms": self.farms.rows(wall),
+            "loop_lag_ms": round(self.lag_s * 1e3, 1),
+        }

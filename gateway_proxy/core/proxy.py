@@ -1,0 +1,375 @@
+"""The proxy's core: wiring only. Joins the session, the desk, the services and the order path. Pure.
+
+Feed it with `receive_…`, perform `effects()` in their order, call `handle_timer(now)` at `next_timer()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, get_args
+
+from gateway_proxy.bus import topics
+from gateway_proxy.bus.messages import Mode, Request
+from gateway_proxy.core import effects as fx
+from gateway_proxy.core import events as ev
+from gateway_proxy.core.account import AccountBook
+from gateway_proxy.core.bars import BarService, BarSettings
+from gateway_proxy.core.chain_topics import ChainTopics
+from gateway_proxy.core.chains import ChainDesk, ChainSettings
+from gateway_proxy.core.contracts import ContractDirectory, OptionParameters, parse
+from gateway_proxy.core.desk import FIRST_REQUEST_ID, Desk
+from gateway_proxy.core.errands import Errands
+from gateway_proxy.core.findings import Findings
+from gateway_proxy.core.health import GatewayHealth, GatewayState, HealthSettings
+from gateway_proxy.core.history import History
+from gateway_proxy.core.latency import LatencyBook
+from gateway_proxy.core.market_time import MarketTime
+from gateway_proxy.core.order_path import OrderPath, OrderPathSettings
+from gateway_proxy.core.questions import Desks
+from gateway_proxy.core.quote_topics import QuoteTopics
+from gateway_proxy.core.quotes import QuoteBook, QuoteSettings
+from gateway_proxy.core.request_ops import RequestOps
+from gateway_proxy.core.scheduler import Lane, PacingSettings, RequestClass, Scheduler
+from gateway_proxy.core.sessions import is_open
+from gateway_proxy.errors import BadMessage, ProxyError
+
+ORDER_EVENTS: Final = (*get_args(ev.OrderEvent), ev.NextOrderId)
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """Everything the core needs to know. Process durations are already in seconds of the proxy's clock."""
+
+    mode: Mode
+    health: HealthSettings
+    pacing: PacingSettings
+    bars: BarSettings
+    quotes: QuoteSettings
+    chain: ChainSettings
+    order_path: OrderPathSettings
+    retry_s: float
+    retry_max_s: float
+    publish_s: float  # how often the health topics are repeated
+    request_timeout_s: float  # the deadline of a request that names none
+    answer_timeout_s: float  # the Gateway's time for a contract or option-parameter request
+
+
+class ProxyCore:
+    """One life of the proxy."""
+
+    def __init__(self, settings: ProxySettings, now: float, wall_ns: int) -> None:
+        self._settings = settings
+        self._started = now, wall_ns
+        self.time = MarketTime()
+        self.scheduler = Scheduler(settings.pacing)
+        self.health = GatewayHealth(settings.health, settings.retry_s, settings.retry_max_s, now)
+        self.latency = LatencyBook()
+        self.findings = Findings(self.latency)
+        self.desk = Desk(self.scheduler, why_silent=self.health.why_silent, record=self.findings.record)
+        self.errands = Errands()
+        self._woken: list[str] = []
+        self.directory = ContractDirectory(self.desk, self._wake, settings.answer_timeout_s)
+        parameters = OptionParameters(self.desk, self._wake, settings.answer_timeout_s)
+        self.quotes = QuoteBook(self.desk, self.time, self._wake, settings.quotes)
+        self.bars = BarService(
+            self.desk, self.directory, self.time, settings.bars, wake=self._wake, in_session=self._in_session
+        )
+        self.history = History(self.desk, self._wake, settings.bars.timeout_s)
+        chains = ChainDesk(
+            self.directory, parameters, self.quotes, self.time, settings.chain, last_close=self.bars.last_close
+        )
+        self.account = AccountBook(settings.publish_s)
+        self.chain_topics = ChainTopics(chains, settings.chain, self._topic_failed)
+        self.quote_topics = QuoteTopics(self.directory, self.quotes, self._topic_failed)
+        self.orders = OrderPath(
+            settings.order_path, settings.mode, self.scheduler, self.desk, self.directory, self.quotes
+        )
+        desks = Desks(self.directory, self.history, self.bars, self.quotes, chains, settings.chain, self.time)
+        self.ops = RequestOps(self, desks, settings.request_timeout_s)
+        self._publish_at = now
+        self._services_open = False
+        self._now = now
+        self._effects: list[fx.Effect] = []
+        self._handlers: dict[type, Callable[[Any, float], None]] = {
+            ev.SessionOpened: self._session_opened,
+            ev.SessionFailed: self._session_failed,
+            ev.SessionClosed: self._session_closed,
+            ev.ErrorReceived: self._error,
+            ev.DecodeFailed: lambda event, now: self.health.decode_failed(event.text, now),
+            ev.CurrentTime: self._current_time,
+            ev.PositionReceived: self._position,
+            ev.PositionsEnded: self._positions_ended,
+            ev.AccountValueReceived: self._account_value,
+            ev.AccountEnded: lambda _event, now: self.health.synchronized("account", now),
+        }
+
+    # ------------------------------------------------------------ what comes in
+
+    def restore(self, records: list[dict[str, Any]], now: float) -> None:
+        """The journal of earlier lives: start-up and recovery are the same code."""
+        self.orders.restore(records, now)
+
+    def receive_upstream(self, event: ev.UpstreamEvent, now: float) -> None:
+        self._now = now
+        handler = self._handlers.get(type(event))
+        if not isinstance(event, ev.SessionFailed | ev.SessionClosed):
+            self.health.heard(now)
+        if handler is not None:
+            handler(event, now)
+        elif isinstance(event, ORDER_EVENTS):
+            self.orders.receive_upstream(event, now, self.wall_ns(now))
+        elif (req_id := getattr(event, "req_id", None)) is not None:
+            self.desk.receive(req_id, event, now)
+        self._settle(now)
+
+    def receive_request(self, client: Any, owner: str, request: Request, now: float) -> None:
+        """One request of the request socket; `owner` is whom fair sharing counts it to."""
+        self._now = now
+        try:
+            self.ops.receive(client, owner, request, now)
+        except ProxyError as refusal:
+            self._effects.append(fx.Reply(client, request.id, error=refusal))
+        self._settle(now)
+
+    def receive_trade(self, client: Any, owner: str, request: Request, now: float) -> None:
+        self._now = now
+        try:
+            self.orders.receive_request(client, owner, request, now, self.wall_ns(now))
+        except ProxyError as refusal:
+            self._effects.append(fx.Reply(client, request.id, error=refusal))
+        self._settle(now)
+
+    def receive_subscription(self, topic: str, subscribed: bool, now: float) -> None:
+        """The first subscription to a topic opens its stream, the last one leaving closes it after a grace."""
+        self._now = now
+        try:
+            stream = topics.stream_of(topic)
+            if stream is not None:
+                self._subscription(*stream, subscribed, now)
+        except ProxyError as failure:
+            self.findings.topic_failed(topic, failure, now)
+        self._settle(now)
+
+    def _subscription(self, kind: str, key: str, size: str, subscribed: bool, now: float) -> None:
+        if kind == "bars":
+            if size == "1s":
+                raise BadMessage("IB keeps no live bars of 1s; 5s is the shortest")
+            (self.bars.subscribe if subscribed else self.bars.unsubscribe)(key, size, now)
+        elif kind == "quote":
+            (self.quote_topics.subscribe if subscribed else self.quote_topics.unsubscribe)(key, now)
+        else:
+            (self.chain_topics.subscribe if subscribed else self.chain_topics.unsubscribe)(key, now)
+
+    def journal_failed(self, unperformed: list[fx.Effect], now: float) -> None:
+        """The journal refused the first of these; nothing from it on was performed."""
+        self.orders.journal_failed(unperformed, now)
+        self._settle(now)
+
+    def receive_lag(self, lag_s: float, now: float) -> None:
+        """The shell's measure of its own loop, in real seconds."""
+        self.health.loop_lagged(lag_s, now)
+        self._settle(now)
+
+    # ------------------------------------------------------------ the session
+
+    def _session_opened(self, event: ev.SessionOpened, now: float) -> None:
+        self.scheduler.reset_session(now)
+        self.account.session_opened()
+        self.health.session_opened(event.server_version, event.accounts, now)
+        self.orders.receive_upstream(event, now, self.wall_ns(now))
+        self._tell(fx.RequestMarketDataType(1), now)
+        self._tell(fx.RequestPositions(), now)
+        account = self._settings.order_path.orders.account or event.accounts[0]
+        self._tell(fx.RequestAccountUpdates(account), now)
+
+    def _tell(self, call: fx.Call, now: float) -> None:
+        self.desk.tell(call, RequestClass.SESSION, Lane.PROBE, now)
+
+    def _session_failed(self, event: ev.SessionFailed, now: float) -> None:
+        self.health.session_failed(event.reason, event.refused, now)
+
+    def _session_closed(self, event: ev.SessionClosed, now: float) -> None:
+        self._services_open = False
+        for service in (self.bars, self.quotes, self.chain_topics):
+            service.session_lost()
+        if self.health.state is not GatewayState.HALTED:
+            self.health.session_closed(event.reason, now)
+        self.desk.session_lost(now)
+        self.errands.session_lost(event.reason, now)
+        self.orders.receive_upstream(event, now, self.wall_ns(now))
+
+    def _open_services(self, now: float) -> None:
+        for service in (self.bars, self.quotes, self.chain_topics, self.quote_topics):
+            service.session_ready(now)
+
+    def _current_time(self, event: ev.CurrentTime, now: float) -> None:
+        round_trip_s = self.health.probe_answered(now)
+        self.time.sync(event.epoch_s, round_trip_s, now, event.our_wall_ns)
+        if not self._services_open:
+            self._services_open = True
+            self._open_services(now)
+
+    def _error(self, event: ev.ErrorReceived, now: float) -> None:
+        if event.req_id >= FIRST_REQUEST_ID:
+            self.desk.receive(event.req_id, event, now)
+        elif event.req_id >= 0:
+            self.orders.receive_upstream(event, now, self.wall_ns(now))
+        elif event.code == 100:
+            self.scheduler.message_violation(now)
+        else:
+            self._connectivity(event, now)
+
+    def _connectivity(self, event: ev.ErrorReceived, now: float) -> None:
+        """1101 lost the data; 1102 and a farm that came back may have left streams dead: all are asked for again."""
+        was_down = {kind: bool(self.health.farms.down(kind)) for kind in ("history", "market")}
+        if not self.health.connectivity(event.code, event.text, now):
+            return
+        self._effects.append(fx.Log("info", "gateway notice", {"code": event.code, "text": event.text}))
+        restored = event.code in (1101, 1102)
+        if restored or (was_down["history"] and not self.health.farms.down("history")):
+            self.bars.reopen_all(now)
+        if restored or (was_down["market"] and not self.health.farms.down("market")):
+            self.quotes.reopen_all(now)
+        if event.code in (1100, 1101, 1102, 2110):
+            self.orders.receive_upstream(event, now, self.wall_ns(now))
+
+    # ------------------------------------------------------------ account
+
+    def _position(self, event: ev.PositionReceived, now: float) -> None:
+        self.account.receive_position(event)
+        self.orders.receive_upstream(event, now, self.wall_ns(now))
+
+    def _positions_ended(self, event: ev.PositionsEnded, now: float) -> None:
+        self.health.synchronized("positions", now)
+        self.orders.receive_upstream(event, now, self.wall_ns(now))
+
+    def _account_value(self, event: ev.AccountValueReceived, now: float) -> None:
+        self.account.receive_value(event, self.time.wall_ns(now), now)
+        self.orders.receive_account(self.account.values(), now)
+
+    # ------------------------------------------------------------ what goes out
+
+    def _settle(self, now: float) -> None:
+        """After every input: let the pieces react to each other until nothing changes, then let pacing decide."""
+        for _ in range(1_000):
+            if not self._react(now):
+                return
+        raise AssertionError("the services keep waking each other without end")
+
+    def _react(self, now: float) -> bool:
+        woken, self._woken = self._woken, []
+        for key in woken:
+            self._hear(key, now)
+        self.errands.run(now)
+        ready, reason = self.health.may_open_orders
+        self.orders.gate(ready=ready, reason=reason)
+        if self.orders.is_synchronized:
+            self.health.synchronized("orders", now)
+        if self.health.take_probe():
+            self.desk.tell(fx.RequestTime(), RequestClass.PROBE, Lane.PROBE, now)
+            self.health.probe_sent(now)
+        self._collect()
+        granted = self._grant(now)
+        self._collect()
+        return bool(self._woken) or granted
+
+    def _hear(self, key: str, now: float) -> None:
+        kind, _, name = key.partition(":")
+        if kind == "contract":
+            self.bars.contract_known(name, now)
+            self.quote_topics.wake(key, now)
+            self.orders.contract_known(key, now, self.wall_ns(now))
+        elif kind == "quote":
+            line = self.quotes.get(name)
+            if line is not None:
+                self.orders.receive_quote(line.quote, now)
+        self.chain_topics.wake(key, now)
+        self.errands.wake(key)
+
+    def _grant(self, now: float) -> bool:
+        """Give the budget to who is next. Without a session nothing may go."""
+        for job in self.scheduler.expired(now):
+            if not self.desk.expired(job.job_id, now):
+                self.orders.expired(job.job_id, now, self.wall_ns(now))
+        if self.health.state not in (GatewayState.SYNCHRONIZING, GatewayState.READY, GatewayState.DEGRADED):
+            return False
+        granted = self.scheduler.due(now)
+        for grant in granted:
+            if not self.desk.granted(grant, now):
+                self.orders.granted(grant.job.job_id, now, self.wall_ns(now))
+        return bool(granted)
+
+    def _collect(self) -> None:
+        self._effects += self.orders.effects(self._now)
+        for piece in (
+            self.health, self.desk, self.bars, self.quotes, self.chain_topics, self.account, self.errands,
+            self.findings,
+        ):  # fmt: skip
+            self._effects += piece.effects()
+
+    def effects(self) -> list[fx.Effect]:
+        if self.health.take_change():
+            self._publish_health(self._now)
+        done, self._effects = self._effects, []
+        return done
+
+    def reply(self, reply: fx.Reply) -> None:
+        self._effects.append(reply)
+
+    def publish(self, message: fx.Publish) -> None:
+        self._effects.append(message)
+
+    def _wake(self, key: str) -> None:
+        self._woken.append(key)
+
+    def _topic_failed(self, topic: str, failure: ProxyError) -> None:
+        self.findings.topic_failed(topic, failure, self._now)
+
+    # ------------------------------------------------------------ time
+
+    def next_timer(self) -> float | None:
+        timers = [
+            self.health.next_timer(), self.desk.next_timer(), self.errands.next_timer(), self.bars.next_timer(),
+            self.quotes.next_timer(), self.chain_topics.next_timer(), self.account.next_timer(),
+            self.orders.next_timer(), self._publish_at,
+        ]  # fmt: skip
+        if self.health.state not in (GatewayState.DISCONNECTED, GatewayState.CONNECTING, GatewayState.HALTED):
+            timers.append(self.scheduler.next_timer())
+        return min((timer for timer in timers if timer is not None), default=None)
+
+    def handle_timer(self, now: float) -> None:
+        self._now = now
+        for piece in (self.health, self.desk, self.errands, self.bars, self.quotes, self.chain_topics, self.account):
+            piece.handle_timer(now)
+        self.orders.handle_timer(now, self.wall_ns(now))
+        if self._publish_at <= now:
+            self._publish_at = now + self._settings.publish_s
+            self._publish_health(now)
+        self._settle(now)
+
+    # ------------------------------------------------------------ facts
+
+    def wall_ns(self, now: float) -> int:
+        """The Gateway's clock; until it is known, our own as of the start."""
+        if self.time.is_known:
+            return self.time.wall_ns(now)
+        started, wall_ns = self._started
+        return wall_ns + int((now - started) * 1e9)
+
+    def _in_session(self, key: str, now: float) -> bool:
+        details = self.directory.known(parse(key))
+        if details is None:
+            return False
+        return is_open(details.liquid_hours, details.time_zone, self.time.wall_ns(now)) is not False
+
+    def _publish_health(self, now: float) -> None:
+        for topic, body in self.ops.health_bodies(now).items():
+            self._effects.append(fx.Publish(topic, "health", body))
+
+    def snapshot_of(self, topic: str) -> Any:
+        """What a new subscriber of a bars topic is given: the held bars, oldest first. None for other topics."""
+        stream = topics.stream_of(topic) if topic.startswith("bars/") else None
+        if stream is None or (series := self.bars.get(stream[1], stream[2])) is None:
+            return None
+        return series.series.newest(self._settings.bars.backfill)

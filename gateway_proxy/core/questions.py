@@ -1,0 +1,170 @@
+"""The errands behind the request ops that need the Gateway: bars, chain, quote, contract. Pure."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from gateway_proxy.bus.messages import Bar, BarsArgs, ChainArgs, ContractArgs, Layout, QuoteArgs, Request, Timeline
+from gateway_proxy.bus.topics import BAR_SECONDS
+from gateway_proxy.core import effects as fx
+from gateway_proxy.core.bars import BarService, StreamState
+from gateway_proxy.core.chains import ChainDesk, ChainPlan, ChainSettings, ChainSpec, columns
+from gateway_proxy.core.contracts import ContractDirectory, parse, wake_key
+from gateway_proxy.core.errands import Errand
+from gateway_proxy.core.history import History, HistoryKey, duration_for
+from gateway_proxy.core.history import wake_key as history_wake_key
+from gateway_proxy.core.market_time import MarketTime
+from gateway_proxy.core.quotes import QuoteBook
+from gateway_proxy.core.series import Series
+
+#: The columns of the binary layout, float64 little-endian, one after the other; missing values are NaN.
+BINARY_COLUMNS: Final = ("start_ns", "open", "high", "low", "close", "volume", "wap", "count", "complete")
+
+
+@dataclass(frozen=True, slots=True)
+class Desks:
+    """The services that errands ask."""
+
+    directory: ContractDirectory
+    history: History
+    bars: BarService
+    quotes: QuoteBook
+    chains: ChainDesk
+    chain_settings: ChainSettings
+    time: MarketTime
+
+
+class BarsErrand(Errand):
+    """`bars`: from the live series when it holds enough, otherwise one historical request."""
+
+    def __init__(self, client: Any, request: Request, owner: str, desks: Desks, deadline: float, now: float) -> None:
+        super().__init__(client, request.id, deadline)
+        self._args: BarsArgs = request.args
+        self._contract = parse(self._args.contract)
+        self._owner = owner
+        self._desks = desks
+        self._asked_at = now
+        self._duration = duration_for(self._args.size, self._args.count, self._args.rth)
+
+    def advance(self, now: float) -> fx.Reply | frozenset[str]:
+        args, desks = self._args, self._desks
+        held = self._held()
+        if held is not None:
+            return self._reply(held, Timeline(cache="hit", total_ms=round((now - self._asked_at) * 1e3, 3)), now)
+        details = desks.directory.find(self._contract, self._owner, now)
+        if details is None:
+            return frozenset({wake_key(self._contract)})
+        key = HistoryKey(details.contract, args.size, args.what, args.rth, self._duration)
+        answer = desks.history.find(key, self._owner, max(0.0, self.deadline - now), now)
+        if answer is None:
+            return frozenset({history_wake_key(key)})
+        series = Series(BAR_SECONDS[args.size], keep=args.count + 1)
+        series.merge(answer.bars, desks.time.wall_ns(now))
+        return self._reply(series.newest(args.count), answer.timeline, now)
+
+    def _held(self) -> list[Bar] | None:
+        args = self._args
+        stream = self._desks.bars.get(self._contract.key, args.size)
+        usable = args.what == "TRADES" and args.rth and not args.fresh
+        if not usable or stream is None or stream.state is not StreamState.LIVE:
+            return None
+        bars = stream.series.newest(args.count)
+        return bars if len(bars) >= args.count else None
+
+    def _reply(self, bars: list[Bar], timeline: Timeline, now: float) -> fx.Reply:
+        body: dict[str, Any] = {"contract": self._contract.key, "size": self._args.size}
+        body |= _layout(bars, self._args.layout)
+        body["timeline"] = asdict(timeline)
+        binary = _binary(bars) if self._args.layout == "binary" else None
+        return fx.Reply(self.client, self.request_id, body=body, columns=binary)
+
+
+def _layout(bars: Sequence[Bar], layout: Layout) -> dict[str, Any]:
+    if layout == "rows":
+        return {"bars": list(bars)}
+    if layout == "binary":
+        return {"columns": list(BINARY_COLUMNS), "count": len(bars), "dtype": "<f8"}
+    names = (*BINARY_COLUMNS, "source", "gap")
+    return {"columns": {name: [getattr(bar, name) for bar in bars] for name in names}}
+
+
+def _binary(bars: Sequence[Bar]) -> bytes:
+    """Start times lose nothing that matters as float64: whole seconds up to 2^53 ns are exact to 256 ns."""
+    numbers = array("d")
+    for name in BINARY_COLUMNS:
+        values = (getattr(bar, name) for bar in bars)
+        numbers.extend(float("nan") if value is None else float(value) for value in values)
+    return numbers.tobytes()
+
+
+class ContractErrand(Errand):
+    """`contract`: what IB knows of it."""
+
+    def __init__(self, client: Any, request: Request, owner: str, desks: Desks, deadline: float) -> None:
+        super().__init__(client, request.id, deadline)
+        args: ContractArgs = request.args
+        self._contract = parse(args.contract)
+        self._owner = owner
+        self._directory = desks.directory
+
+    def advance(self, now: float) -> fx.Reply | frozenset[str]:
+        details = self._directory.find(self._contract, self._owner, now)
+        if details is None:
+            return frozenset({wake_key(self._contract)})
+        return fx.Reply(self.client, self.request_id, body=asdict(details) | {"key": details.contract.key})
+
+
+class QuoteErrand(Errand):
+    """`quote`: bid and ask as soon as both came; holds the line only while it waits (plus the book's grace)."""
+
+    def __init__(self, client: Any, request: Request, owner: str, desks: Desks, deadline: float) -> None:
+        super().__init__(client, request.id, deadline)
+        args: QuoteArgs = request.args
+        self._contract = parse(args.contract)
+        self._owner = owner
+        self._desks = desks
+        self._holder = f"request:{id(self)}"
+
+    def advance(self, now: float) -> fx.Reply | frozenset[str]:
+        details = self._desks.directory.find(self._contract, self._owner, now)
+        if details is None:
+            return frozenset({wake_key(self._contract)})
+        line = self._desks.quotes.hold(details.contract, self._holder, now)
+        if line.quote.bid is not None and line.quote.ask is not None:
+            return fx.Reply(self.client, self.request_id, body=line.quote)
+        if line.failure is not None:
+            raise line.failure
+        return frozenset({f"quote:{details.contract.key}"})
+
+    def abandon(self, now: float) -> None:
+        details = self._desks.directory.known(self._contract)
+        if details is not None:
+            self._desks.quotes.release(details.contract.key, self._holder, now)
+
+
+class ChainErrand(Errand):
+    """`chain`: rows around the money of one expiry."""
+
+    def __init__(self, client: Any, request: Request, owner: str, desks: Desks, deadline: float) -> None:
+        super().__init__(client, request.id, deadline)
+        args: ChainArgs = request.args
+        self._args = args
+        self._owner = owner
+        self._desks = desks
+        self._plan = ChainPlan(
+            ChainSpec(parse(args.contract), args.expiry, args.around, args.width), f"request:{id(self)}"
+        )
+
+    def advance(self, now: float) -> fx.Reply | frozenset[str]:
+        chain = self._desks.chains.advance(self._plan, self._owner, now)
+        if isinstance(chain, frozenset):
+            self.wake_at = self._plan.settle_at if self._plan.settle_at > now else None
+            return chain
+        body = columns(chain) if self._args.layout == "columns" else asdict(chain)
+        return fx.Reply(self.client, self.request_id, body=body)
+
+    def abandon(self, now: float) -> None:
+        self._desks.chains.release(self._plan, now)

@@ -1,0 +1,179 @@
+"""The ops of the request socket, and the bodies of the health topics. Pure.
+
+What needs the Gateway becomes an errand; the rest is answered at once from what the proxy knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gateway_proxy.bus import topics
+from gateway_proxy.bus.messages import REQUEST_ARGS, BarsArgs, ExplainArgs, ReportArgs, Request
+from gateway_proxy.core import effects as fx
+from gateway_proxy.core.contracts import parse
+from gateway_proxy.core.errands import Errand
+from gateway_proxy.core.health import GatewayState
+from gateway_proxy.core.history import duration_for
+from gateway_proxy.core.questions import BarsErrand, ChainErrand, ContractErrand, Desks, QuoteErrand
+from gateway_proxy.core.rules import history_class, history_keys
+from gateway_proxy.core.scheduler import Job, Keys, Lane, RequestClass
+from gateway_proxy.core.verdict import Finding, error
+from gateway_proxy.errors import BadMessage
+
+if TYPE_CHECKING:
+    from gateway_proxy.core.proxy import ProxyCore
+
+_DIALLED = frozenset({GatewayState.READY, GatewayState.DEGRADED})
+
+
+class RequestOps:
+    """Answers one request at a time; raises the ProxyError that refuses it."""
+
+    def __init__(self, core: ProxyCore, desks: Desks, timeout_s: float) -> None:
+        self._core = core
+        self._desks = desks
+        self._timeout_s = timeout_s
+        self._engines: dict[str, dict[str, Any]] = {}
+        self._errands: dict[str, Callable[[Any, Request, str, float, float], Errand]] = {
+            "bars": lambda client, request, owner, end, now: BarsErrand(client, request, owner, desks, end, now),
+            "chain": lambda client, request, owner, end, now: ChainErrand(client, request, owner, desks, end),
+            "quote": lambda client, request, owner, end, now: QuoteErrand(client, request, owner, desks, end),
+            "contract": lambda client, request, owner, end, now: ContractErrand(client, request, owner, desks, end),
+        }
+        self._answers: dict[str, Callable[[Request, float], Any]] = {
+            "status": lambda request, now: self._status(now),
+            "health": lambda request, now: self._health(now),
+            "positions": lambda request, now: {"positions": core.account.positions()},
+            "account": lambda request, now: {"accounts": core.account.values()},
+            "executions": lambda request, now: {"executions": core.orders.executions()},
+            "explain": self._explain,
+            "diagnose": lambda request, now: self._diagnose(now),
+            "report": self._report,
+        }
+
+    def receive(self, client: Any, owner: str, request: Request, now: float) -> None:
+        core = self._core
+        make_errand = self._errands.get(request.op)
+        if make_errand is None:
+            body = self._answers[request.op](request, now)
+            core.reply(fx.Reply(client, request.id, body=body))
+            return
+        deadline = now + (request.expires_in_s or self._timeout_s)
+        errand = make_errand(client, request, owner, deadline, now)
+        self._require_session()
+        core.errands.add(errand, now)
+
+    def _require_session(self) -> None:
+        health = self._core.health
+        if health.state not in _DIALLED:
+            text = f"the Gateway session is {health.state.value}: {health.reason or 'starting'}"
+            raise error(health.verdict, text, retry_in_s=1.0)
+
+    # ------------------------------------------------------------ answers
+
+    def _status(self, now: float) -> dict[str, Any]:
+        core = self._core
+        gateway = self._gateway(now)
+        return {
+            "state": gateway["state"],
+            "mode": core.orders.mode,
+            "accounts": list(core.health.accounts),
+            "gateway": gateway,
+            "streams": core.bars.health(now),
+            "since_ns": gateway["since_ns"],
+            "engines": sorted(self._engines),
+            "orders": core.orders.summary(),
+        }
+
+    def _health(self, now: float) -> dict[str, Any]:
+        names = {topic: topic.split("/")[1] for topic in self.health_bodies(now)}
+        return {names[topic]: body for topic, body in self.health_bodies(now).items()}
+
+    def _diagnose(self, now: float) -> dict[str, Any]:
+        """The verdict on the session as it is, with the latest other findings as evidence."""
+        core = self._core
+        evidence = {
+            "gateway": self._gateway(now),
+            "counts": core.findings.counts(),
+            "recent": core.findings.recent()[-10:],
+        }
+        return Finding(core.health.verdict, evidence).body()
+
+    def _report(self, request: Request, now: float) -> dict[str, Any]:
+        args: ReportArgs = request.args
+        if args.kind == "engine":
+            self._engines[args.name] = args.body
+            self._core.orders.receive_heartbeat(args.name, now)
+        topic = topics.health_engine(args.name) if args.kind == "engine" else topics.health_process(args.name)
+        self._core.publish(fx.Publish(topic, "health", args.body | {"name": args.name}))
+        return {}
+
+    def _explain(self, request: Request, now: float) -> dict[str, Any]:
+        """When the request could go, and which rule would hold it; nothing is queued."""
+        args: ExplainArgs = request.args
+        request_class, keys, messages = self._demand(args)
+        lane = Lane.ORDER if args.op == "order" else Lane.INTERACTIVE
+        job = Job(self._core.desk.new_id(), lane, "explain", request_class, messages, keys)
+        found = self._core.scheduler.explain(job, now)
+        return {
+            "goes_in_s": _wait(found.goes_at, now),
+            "expected_in_s": _wait(found.expected_at, now),
+            "held_by": found.held_by,
+            "ahead": found.ahead,
+            "request_class": request_class.value,
+            "rules": [asdict(view) for view in found.rules],
+        }
+
+    def _demand(self, args: ExplainArgs) -> tuple[RequestClass, Keys, int]:
+        if args.op == "order":
+            return RequestClass.ORDER, Keys(), 1
+        try:
+            inner: Any = msgspec.convert(args.args, REQUEST_ARGS[args.op], strict=True)
+        except msgspec.ValidationError as fault:
+            raise BadMessage(f"explain {args.op}: {fault}") from fault
+        if isinstance(inner, BarsArgs):
+            asked = parse(inner.contract)
+            details = self._core.directory.known(asked)
+            contract = details.contract if details is not None else asked
+            duration = duration_for(inner.size, inner.count, inner.rth)
+            keys = history_keys(contract, inner.size, inner.what, inner.rth, duration)
+            return history_class(inner.size), keys, 1
+        classes = {"chain": RequestClass.SECDEF, "quote": RequestClass.QUOTE, "contract": RequestClass.CONTRACT}
+        return classes[args.op], Keys(), 1
+
+    # ------------------------------------------------------------ health topics
+
+    def _gateway(self, now: float) -> dict[str, Any]:
+        core = self._core
+        health = core.health
+        body = health.body(lambda at: core.wall_ns(now) - int((now - at) * 1e9))
+        age = None if health.last_heard is None else round(now - health.last_heard, 3)
+        return body | {
+            "mode": core.orders.mode,
+            "last_message_age_s": age,
+            "clock_skew_s": core.time.skew_s,
+            "market_time_ns": core.time.wall_ns(now),
+            "open_requests": core.desk.open_count(),
+        }
+
+    def health_bodies(self, now: float) -> dict[str, dict[str, Any]]:
+        """Every health topic of the proxy itself."""
+        core = self._core
+        pacing = core.scheduler.stats(now)
+        pacing |= {"merged": core.history.merged, "cache_hits": core.history.cache_hits}
+        return {
+            topics.HEALTH_GATEWAY: self._gateway(now),
+            topics.HEALTH_PACING: pacing,
+            topics.HEALTH_LATENCY: core.latency.body(),
+            topics.HEALTH_STREAMS: {"streams": core.bars.health(now), "lines": core.quotes.health(now)},
+        }
+
+
+def _wait(at: float, now: float) -> float | None:
+    """Seconds from now; None when only somebody's release can make room."""
+    return None if at == inf else round(max(0.0, at - now), 3)

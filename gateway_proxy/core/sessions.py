@@ -1,0 +1,43 @@
+"""Trading sessions as the Gateway states them: "20260615:0930-20260615:1600;20260616:CLOSED;…". Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+_SECOND = 1_000_000_000
+
+
+@lru_cache(maxsize=512)
+def intervals(hours: str, zone: str) -> tuple[tuple[int, int], ...]:
+    """Open intervals in nanoseconds since 1970, oldest first. Days that cannot be read are left out."""
+    try:
+        tz = ZoneInfo(zone or "America/New_York")
+    except (ZoneInfoNotFoundError, ValueError):
+        tz = ZoneInfo("America/New_York")
+    found: list[tuple[int, int]] = []
+    for day in hours.replace(",", ";").split(";"):
+        opens, dash, closes = day.strip().partition("-")
+        if not dash:
+            continue
+        try:
+            start, end = _instant(opens, tz), _instant(closes, tz)
+        except ValueError:
+            continue
+        found.append((start, end))
+    return tuple(sorted(found))
+
+
+def _instant(text: str, tz: ZoneInfo) -> int:
+    return int(datetime.strptime(text, "%Y%m%d:%H%M").replace(tzinfo=tz).timestamp()) * _SECOND
+
+
+def is_open(hours: str, zone: str, wall_ns: int) -> bool | None:
+    """Whether `wall_ns` lies in a session; None when the hours say nothing about that day."""
+    known = intervals(hours, zone)
+    if not known or wall_ns == 0:
+        return None
+    if any(start <= wall_ns < end for start, end in known):
+        return True
+    return False if wall_ns < known[-1][1] else None
