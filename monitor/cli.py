@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import NoReturn
 
-from gateway_proxy.errors import ConfigError
+from gateway_proxy import ConfigError
 from monitor.judgement import EXIT_USAGE
 
 EXIT_CODES = """exit codes of --once:

@@ -14,8 +14,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gateway_proxy import Client, Gap, Message
-from gateway_proxy.errors import BadMessage, ProxyError, ProxyUnreachable
+from gateway_proxy import BadMessage, Client, Gap, Message, ProxyError, ProxyUnreachable
 from monitor.changes import Telling
 from monitor.config import StateSettings
 from monitor.market import MarketState

@@ -1,4 +1,4 @@
-"""What each verb of the clients asks, and how its answer is read. Pure: both clients share it."""
+"""What each verb of the clients asks, and how its answer is read. No I/O: both clients share it."""
 
 from __future__ import annotations
 
