@@ -93,11 +93,24 @@ def contract_key(body: Body) -> str:
     return symbol
 
 
-def decision_text(value: Any) -> str:
-    """An engine's last decision in one line, whether it is a sentence or an object with a signal and a reason."""
-    if isinstance(value, str):
-        return plain(value)
-    if isinstance(value, dict):
-        parts = [value.get(key) for key in ("signal", "action", "symbol", "reason") if value.get(key)]
-        return plain(" ".join(str(part) for part in parts)) if parts else ""
-    return ""
+def decisions(engine: Body) -> list[Body]:
+    """The last decision of each symbol of an engine, oldest first; a sentence counts as a decision with a reason."""
+    told = engine.get("last_decision")
+    if isinstance(told, str):
+        return [{"reason": told}] if told else []
+    if not isinstance(told, dict):
+        return []
+    if not all(isinstance(value, dict) for value in told.values()):
+        return [told]
+    return sorted(list(told.values())[:ROWS_MAX], key=lambda one: whole(one, "bar_start_ns") or 0)
+
+
+def decision_text(decision: Body) -> str:
+    """One line: "SPY BUY: rsi 31.2 crossed 30", or why nothing was done."""
+    side = text(decision, "side") or text(decision, "signal") or text(decision, "action")
+    head = " ".join(word for word in (text(decision, "symbol"), side) if word)
+    reason = text(decision, "reason") or text(decision, "rule")
+    guard = (
+        f" (held back: {text(decision, 'guard_reason') or text(decision, 'guard')})" if decision.get("guard") else ""
+    )
+    return plain(": ".join(part for part in (head, reason) if part) + guard)

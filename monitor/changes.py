@@ -11,6 +11,7 @@ from monitor.bodies import (
     Body,
     contract_key,
     decision_text,
+    decisions,
     inner,
     named,
     number,
@@ -88,8 +89,9 @@ def of_engine(name: str, old: Body | None, new: Body) -> Iterator[Telling]:
         yield Telling("engine", lights.of(lights.WORKER, state), name, f"{was or 'new'} -> {state}")
     signals, signals_before = whole(new, "signals"), whole(old or {}, "signals")
     if signals is not None and signals > (signals_before or 0) and old is not None:
-        decision = decision_text(new.get("last_decision")) or "signal"
-        yield Telling("signal", Light.GREEN, name, decision, {"signals": signals, "decision": new.get("last_decision")})
+        fresh = [one for one in decisions(new) if one not in decisions(old)]
+        chosen = next((one for one in reversed(fresh) if text(one, "side")), fresh[-1] if fresh else {})
+        yield Telling("signal", Light.GREEN, name, decision_text(chosen) or "signal", {"decision": chosen})
 
 
 def of_process(name: str, old: Body | None, new: Body) -> Iterator[Telling]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Interval, Le
 
-from gateway_proxy.config import apply_environment, read_toml, validate
+from gateway_proxy import apply_environment, read_toml, validate
 
 _FORBID_UNKNOWN = {"extra": "forbid"}
 Port = Annotated[int, Interval(ge=1, le=65535)]
@@ -70,21 +70,21 @@ class HistorySettings:
 
 @dataclass(frozen=True, slots=True)
 class AlertRule:
-    """One thing to be told about. `when` names the figure, `above`/`below`/`is` the condition, `for_s` how long.
+    """One thing to be told about: `when` names the figure, `equals` or `above` the condition.
 
-    An alert is sent once when it begins and once when it is over; while it lasts, again every `again_s`
-    (0: never) with the channels of `escalate` in addition.
+    An alert is sent when it begins and when it is over; while it lasts, again every `again_s` (0: never), then also
+    to the channels of `escalate`.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
 
     name: str
     when: Literal[
-        "state", "light", "budget", "breaker", "stream_age", "engine_silent", "order_unknown", "daily_loss",
-        "queue_age", "latency", "loop_lag", "restarts",
+        "state", "light", "breaker", "budget", "stream_age", "engine_silent", "order_unknown", "daily_loss",
+        "queue_age", "round_trip", "loop_lag",
     ]  # fmt: skip
-    is_: tuple[str, ...] = ()  # for words: any of these (state, light, breaker)
-    above: float | None = None  # for figures: beyond this
+    equals: tuple[str, ...] = ()  # for words (state, light, breaker): any of these
+    above: float | None = None  # for figures: more than this; shares 0 to 1, ages in seconds, times in milliseconds
     for_s: Annotated[float, Ge(0)] = 0.0  # it must hold that long first
     channels: tuple[str, ...] = ()  # names of [monitor.alerts.channels]; none: all of them
     escalate: tuple[str, ...] = ()
@@ -96,7 +96,7 @@ class AlertSettings:
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
 
     rules: tuple[AlertRule, ...] = ()  # none: the built-in rules of monitor/alerts.py
-    channels: dict[str, str] = field(default_factory=dict)  # name -> https://… webhook, or any apprise address
+    channels: dict[str, str] = field(default_factory=dict)  # name = "https://…" (webhook) or any apprise address
     timeout_s: Annotated[float, Interval(gt=0, le=60)] = 5.0
     tries_max: Annotated[int, Interval(ge=1, le=10)] = 3  # per channel and alert, with growing pauses; then it is told
     waiting_max: Annotated[int, Interval(ge=1, le=10_000)] = 100  # notices under way; one more drops the oldest

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway_proxy import Message
-from monitor.bodies import Body, body_of, flag, inner, number, plain, rows, text, whole
+from monitor.bodies import Body, body_of, decisions, flag, inner, number, plain, rows, text, whole
 
 BARS_MAX = 400
 SERIES_MAX = 64
@@ -27,12 +27,28 @@ class PricePoint:
     complete: bool
 
 
+@dataclass(frozen=True, slots=True)
+class SignalMark:
+    """An engine wanted to trade on this bar; `guard` says what held it back, "" if nothing did."""
+
+    start_ns: int
+    engine: str
+    symbol: str
+    side: str
+    reason: str
+    guard: str
+
+
 class MarketState:
-    """Keeps the newest BARS_MAX bars of at most SERIES_MAX topics, and the last chain of at most CHAINS_MAX symbols."""
+    """Keeps the newest BARS_MAX bars of at most SERIES_MAX topics, the indicators that engines measured on them,
+    and the last chain of at most CHAINS_MAX symbols.
+    """
 
     def __init__(self) -> None:
         self._series: OrderedDict[str, dict[int, PricePoint]] = OrderedDict()
         self._chains: OrderedDict[str, Body] = OrderedDict()
+        self._indicators: OrderedDict[str, dict[int, dict[str, float]]] = OrderedDict()
+        self._signals: dict[tuple[str, str, int], SignalMark] = {}
 
     def receive_message(self, message: Message) -> None:
         """Bars and chains are kept; everything else is ignored."""
@@ -47,6 +63,10 @@ class MarketState:
             chain = inner(body, "snapshot") if welcome else body
             if chain:
                 _keep(self._chains, plain(topic.split("/")[1]), chain, CHAINS_MAX)
+        elif topic.startswith("health/engine/"):
+            report = inner(body, "snapshot") if welcome else body
+            for decision in decisions(report):
+                self._put_decision(plain(topic.split("/")[2]), decision)
 
     def topics(self) -> tuple[str, ...]:
         return tuple(sorted(self._series))
@@ -59,6 +79,31 @@ class MarketState:
     def chains(self) -> dict[str, Body]:
         """The last chain of each symbol, as published."""
         return dict(self._chains)
+
+    def indicators(self, symbol: str) -> dict[int, dict[str, float]]:
+        """What engines measured on the bars of a symbol, by the bar's start; engines with other names for it add up."""
+        return dict(self._indicators.get(symbol, {}))
+
+    def signals(self, symbol: str) -> list[SignalMark]:
+        return [mark for mark in self._signals.values() if mark.symbol == symbol]
+
+    def _put_decision(self, engine: str, decision: Body) -> None:
+        symbol, start_ns = text(decision, "symbol"), whole(decision, "bar_start_ns")
+        if not symbol or start_ns is None:
+            return
+        measured = inner(decision, "values")
+        values = {plain(name): value for name in list(measured)[:20] if (value := number(measured, name)) is not None}
+        known = self._indicators.get(symbol, {})
+        known[start_ns] = {**known.get(start_ns, {}), **values}
+        if len(known) > BARS_MAX:
+            del known[min(known)]
+        _keep(self._indicators, symbol, known, SERIES_MAX)
+        if text(decision, "side"):
+            self._signals[engine, symbol, start_ns] = SignalMark(
+                start_ns, engine, symbol, text(decision, "side"), text(decision, "reason"), text(decision, "guard")
+            )
+            if len(self._signals) > BARS_MAX:
+                del self._signals[next(iter(self._signals))]
 
     def _put_bar(self, topic: str, body: Body) -> None:
         point = _point(body)

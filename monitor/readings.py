@@ -9,6 +9,7 @@ from monitor.bodies import (
     Body,
     contract_key,
     decision_text,
+    decisions,
     flag,
     inner,
     named,
@@ -120,7 +121,14 @@ def latency(body: Body) -> tuple[LatencyView, ...]:
 
 
 def percentiles(body: Body) -> PercentilesView:
-    return PercentilesView(number(body, "p50"), number(body, "p99"), number(body, "max"), whole(body, "count") or 0)
+    hdr = body.get("hdr")
+    return PercentilesView(
+        p50=number(body, "p50"),
+        p99=number(body, "p99"),
+        max=number(body, "max"),
+        count=whole(body, "count") or 0,
+        hdr=hdr if isinstance(hdr, str) else "",
+    )
 
 
 def streams(body: Body, age_s: float) -> tuple[StreamView, ...]:
@@ -147,7 +155,7 @@ def engine(name: str, body: Body, silent_s: float, silent_after_s: float) -> Eng
         name=name,
         state=f"silent ({state})" if silent else state,
         symbols=words(body, "symbols"),
-        last_decision=decision_text(body.get("last_decision")),
+        last_decision=decision_text(decisions(body)[-1]) if decisions(body) else "",
         signals=count(body, "signals"),
         orders=count(body, "orders"),
         lag_ms=number(body, "lag_ms"),

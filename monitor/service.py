@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
 import sys
 import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
 from gateway_proxy import notify
+from gateway_proxy.errors import ConfigError
 from monitor import config
+from monitor.alerts import AlertBook
+from monitor.changes import Telling
 from monitor.config import MonitorSettings
+from monitor.delivery import Delivery
+from monitor.history import History, day_of
 from monitor.lines import LinePrinter, look_once, print_once
+from monitor.rounds import Rounds
+from monitor.series import Series
+from monitor.view import Light
 from monitor.watcher import Watcher
 
 
 def run(options: argparse.Namespace) -> int:
     """Perform one command line. Returns the exit code; raises ConfigError for a wrong configuration."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     settings, runtime_dir = MonitorSettings(), None
     if options.config:
         settings, place = config.load(options.config)
         runtime_dir = place.runtime_dir
+    if options.command:
+        from monitor import commands
+
+        return commands.run(options, settings, lambda: Monitor(settings, runtime_dir))
     if options.once:
         return _once(options, settings, runtime_dir)
-    return _watch(options, settings, runtime_dir)
+    with Monitor(settings, runtime_dir) as monitor:
+        return _watch(options, monitor)
 
 
 def _once(options: argparse.Namespace, settings: MonitorSettings, runtime_dir: Path | None) -> int:
@@ -36,14 +52,79 @@ def _once(options: argparse.Namespace, settings: MonitorSettings, runtime_dir: P
         watcher.stop()
 
 
-def _watch(options: argparse.Namespace, settings: MonitorSettings, runtime_dir: Path | None) -> int:
+class Monitor:
+    """Everything that runs beside the front end; a context manager that stops it all in reverse order."""
+
+    def __init__(self, settings: MonitorSettings, runtime_dir: Path | None) -> None:
+        self.settings = settings
+        self.watcher = Watcher(settings.state, runtime_dir)
+        self.history = History(settings.history) if settings.history.enabled else None
+        self._delivery = Delivery(settings.alerts, self._tell_fault) if settings.alerts.channels else None
+        series = Series(settings.history.every_s)
+        if self.history is not None:
+            series.restore(self.history.samples(day_of(time.time_ns())))
+        self.rounds = Rounds(self.watcher, series, AlertBook(settings.alerts), self.history, self._delivery)
+        self._at_end = ExitStack()
+
+    def __enter__(self) -> Monitor:
+        for part in (self.watcher, self.rounds, self._delivery):
+            if part is not None:
+                part.start()
+                self._at_end.callback(part.stop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._at_end.close()
+
+    def serve_web(self) -> str:
+        """Serve the dashboard until the end; returns its address. Raises ConfigError when the port is taken."""
+        from monitor.web import guard, server
+
+        token = guard.load_token(token_path(self.settings))
+        dashboard = server.Dashboard(self.settings.web, self.watcher, self.rounds, self.history)
+        self._at_end.callback(server.serve(dashboard, self.settings.web, token))
+        return server.address(self.settings.web, token)
+
+    def serve_metrics(self) -> str:
+        from monitor import metrics
+
+        self._at_end.callback(metrics.serve(self.watcher.view, self.settings.metrics))
+        return f"http://{self.settings.metrics.host}:{self.settings.metrics.port}/metrics"
+
+    def _tell_fault(self, text: str) -> None:
+        self.watcher.tell([Telling("alert", Light.AMBER, "delivery", text)])
+
+
+def token_path(settings: MonitorSettings) -> Path:
+    """Beside the history, in the user's own state directory."""
+    return config.history_directory(settings.history).parent / "dashboard-token"
+
+
+def _watch(options: argparse.Namespace, monitor: Monitor) -> int:
+    settings = monitor.settings
+    if options.metrics or settings.metrics.enabled:
+        print(f"metrics   {monitor.serve_metrics()}", flush=True)
+    is_app = sys.stdout.isatty() and not (options.lines or options.json)
+    if options.web or (settings.web.enabled and not is_app and not options.no_web and not options.json):
+        _serve_web(monitor, must=options.web)
+    notify.ready("watching")
+    if is_app:
+        from monitor.tui.app import MonitorApp
+
+        MonitorApp(monitor.watcher, monitor.rounds).run()
+        return 0
     stopping = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    signal.signal(signal.SIGINT, lambda *_: stopping.set())
-    with ExitStack() as at_end:
-        watcher = Watcher(settings.state, runtime_dir)
-        watcher.start()
-        at_end.callback(watcher.stop)
-        notify.ready("watching")
-        LinePrinter(watcher, settings.status_every_s, options.json).run(stopping)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    LinePrinter(monitor.watcher, settings.status_every_s, options.json).run(stopping)
     return 0
+
+
+def _serve_web(monitor: Monitor, *, must: bool) -> None:
+    """A dashboard that somebody asked for must come; one that is only the default gives way to a taken port."""
+    try:
+        print(f"dashboard {monitor.serve_web()}", flush=True)
+    except ConfigError as error:
+        if must:
+            raise
+        print(f"dashboard not served: {error}", flush=True)

@@ -6,12 +6,11 @@ Works from any mix of topics and from any moment on: what was never heard is sho
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
-from gateway_proxy import Message
-from gateway_proxy.bus import topics
+from gateway_proxy import Message, topics
 from monitor import changes, lights, readings
 from monitor.blotter import Blotter
 from monitor.bodies import Body, body_of, inner, plain, rows, text, whole
@@ -26,6 +25,8 @@ ENGINE_PREFIX = "health/engine/"
 PROCESS_PREFIX = "health/process/"
 #: What a monitor listens to. All of them are prefixes, which open nothing upstream.
 PREFIXES = ("health/", "bars/", "chain/", "orders/", topics.FILLS, topics.POSITIONS, topics.ACCOUNT, topics.VERDICTS)
+
+VERDICT_NAMES_MAX = 50
 
 Known = dict[str, tuple[Body, float]]
 
@@ -43,7 +44,7 @@ class MonitorState:
         self._processes: Known = {}
         self._blotter = Blotter(self.settings.orders_max, self.settings.fills_max)
         self._verdicts: deque[VerdictView] = deque(maxlen=self.settings.verdicts_max)
-        self._verdict_number = 0
+        self._verdict_counts: Counter[str] = Counter()
         self._events = EventLog(self.settings.events_max)
         self._gaps = 0
         self._delay = BusDelay()
@@ -142,6 +143,7 @@ class MonitorState:
             orders_open=sum(order.open for order in orders),
             orders_total=self._blotter.orders_total,
             fills_total=self._blotter.fills_total,
+            verdict_counts=dict(self._verdict_counts),
             event_number=self._events.last_number,
         )
 
@@ -228,11 +230,13 @@ class MonitorState:
         self.tell(compare(name, before, body), wall_ns)
 
     def _fold_verdict(self, body: Body, wall_ns: int) -> None:
-        self._verdict_number += 1
         verdict = text(body, "verdict")
+        # The list of verdicts is closed; whatever else somebody may publish must not grow without end.
+        known = verdict in self._verdict_counts or len(self._verdict_counts) < VERDICT_NAMES_MAX
+        self._verdict_counts[verdict if known else "other"] += 1
         self._verdicts.append(
             VerdictView(
-                number=self._verdict_number,
+                number=self._verdict_counts.total(),
                 wall_ns=wall_ns,
                 verdict=verdict,
                 request_class=text(body, "request_class"),

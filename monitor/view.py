@@ -131,12 +131,13 @@ class BreakerView:
 
 @dataclass(frozen=True, slots=True)
 class PercentilesView:
-    """Milliseconds; None where nothing was measured."""
+    """Milliseconds; None where nothing was measured. `hdr`: the whole histogram (microseconds, base64)."""
 
     p50: float | None = None
     p99: float | None = None
     max: float | None = None
     count: int = 0
+    hdr: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,4 +316,5 @@ class View:
     orders_open: int
     orders_total: int
     fills_total: int
+    verdict_counts: dict[str, int]
     event_number: int

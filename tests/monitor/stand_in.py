@@ -178,22 +178,23 @@ class Day:
         self.bus.health("latency", **self.latency.body())
 
     def _engines(self, n: int) -> None:
-        decision = {
-            "signal": "BUY" if n % 20 == 5 else "hold",
-            "symbol": "SPY",
-            "reason": "rsi 31.2 < 35, close > vwap",
-        }
-        self.signals += n % 20 == 5
+        is_signal = n % 20 == 5
+        self.signals += is_signal
         closes = [bar["close"] for bar in self.bars]
+        values = {
+            "ema_fast": sum(closes[-9:]) / 9, "ema_slow": sum(closes[-21:]) / 21, "vwap": sum(closes[-60:]) / 60,
+            "rsi": 50 + 20 * math.sin(n / 9),
+        }  # fmt: skip
         for name, symbol in (("scalp-spy", "SPY"), ("scalp-qqq", "QQQ")):
+            decision = {
+                "symbol": symbol, "bar_start_ns": self.bars[-1]["start_ns"], "side": "BUY" if is_signal else "",
+                "rule": "rsi", "reason": "rsi 31.2 crossed 35, close over vwap" if is_signal else "rsi 48 is not low",
+                "values": values, "guard": "", "guard_reason": "",
+            }  # fmt: skip
             self.bus.health(
-                f"engine/{name}",
-                state="running", symbols=[symbol], last_bar_ns=self.bars[-1]["start_ns"], last_decision=decision,
-                signals=self.signals if symbol == "SPY" else 0, orders=self.signals, lag_ms=1.3, decide_us=41.0,
-                indicators={
-                    symbol: {"ema_fast": sum(closes[-9:]) / 9, "ema_slow": sum(closes[-21:]) / 21,
-                             "vwap": sum(closes[-60:]) / 60, "rsi": 50 + 20 * math.sin(n / 9)}
-                },
+                f"engine/{name}", state="ready", symbols=[symbol], last_bar_ns=self.bars[-1]["start_ns"],
+                last_decision={symbol: decision}, signals=self.signals if symbol == "SPY" else 0, orders=self.signals,
+                lag_ms=1.3, decide_us=41.0,
             )  # fmt: skip
         for name in ("sim", "proxy", "scalp-spy", "scalp-qqq"):
             self.bus.health(
