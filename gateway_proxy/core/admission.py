@@ -161,8 +161,8 @@ class Admission:
         )
 
     def refusal(self, ask: Ask, now: float, *, besides: str = "") -> str:
-        """Why the limits forbid it, "" when they do not. `besides`: an order that is already counted, by id."""
-        return self._risk.refusal(ask, self.book(ask, now, besides=besides), now) or ""
+        """Why the limits forbid it, "" when they do not. `besides`: the order itself, when it is counted already."""
+        return self._risk.refusal(ask, self.book(ask, now, besides=besides), now, counted=bool(besides)) or ""
 
     def reduces(self, ask: Ask, now: float) -> bool:
         return reduces(ask, self.book(ask, now))

@@ -369,7 +369,7 @@ class Blotter:
 
     def _sweep(self) -> None:
         now = self._scribe.now
-        call = self._fence.call(now)
+        call = self._fence.call(now, self._scribe.turn)
         if call is None:
             return
         deadline = now + self._settings.sweep_step_timeout_s

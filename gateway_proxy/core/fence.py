@@ -45,8 +45,12 @@ _ENDS: Final[tuple[type, ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """One complete sweep. Whatever was seen after `started_at` was there. `positions`: (account, key) -> signed."""
+    """One complete sweep. What was last seen at or before `started_turn` was not in it.
 
+    `positions`: (account, key) -> signed. Turns count what happened to the proxy, times are its clock.
+    """
+
+    started_turn: int
     started_at: float
     ended_at: float
     positions: dict[tuple[str, str], float]
@@ -62,7 +66,7 @@ class Fence:
         self._step: int | None = None
         self._asked = False
         self._step_deadline: float | None = None
-        self._started_at = 0.0
+        self._started_at, self._started_turn = 0.0, 0
         self._positions: dict[tuple[str, str], float] = {}
         self._wanted_at: float | None = None
         self._req_id = EXECUTIONS_REQ_ID_FIRST
@@ -95,15 +99,15 @@ class Fence:
         if self._wanted_at is None or at < self._wanted_at:
             self._wanted_at = at
 
-    def call(self, now: float) -> Call | None:
-        """The next request to submit, once; None while one is out or nothing is due."""
+    def call(self, now: float, turn: int) -> Call | None:
+        """The next request to submit, once, after everything of this turn; None while one is out or nothing is due."""
         if not self._link_up or self._asked:
             return None
         if self._step is None:
             if self._wanted_at is None or self._wanted_at > now:
                 return None
             self._wanted_at = None
-            self._step, self._started_at, self._positions = 0, now, {}
+            self._step, self._started_at, self._started_turn, self._positions = 0, now, turn, {}
         self._asked = True
         # The clock runs from the asking, so that a request that pacing never grants does not hang the fence.
         self._step_deadline = now + self._step_timeout_s
@@ -122,7 +126,9 @@ class Fence:
         self._step += 1
         if self._step < len(_ENDS):
             return None
-        sweep = Sweep(self._started_at, now, {key: held for key, held in self._positions.items() if held})
+        sweep = Sweep(
+            self._started_turn, self._started_at, now, {key: held for key, held in self._positions.items() if held}
+        )
         self.sweeps = [*self.sweeps, sweep][-2:]
         self._step, self.failures = None, 0
         return sweep
@@ -143,8 +149,8 @@ class Fence:
         self.want(now + self._spacing_s)
         return True
 
-    def proves_absence(self, *, written_at: float, seen_at: float, expired: bool) -> bool:
-        """Nothing of an order written at `written_at` and last seen at `seen_at` exists at IB, now or later.
+    def proves_absence(self, *, last_turn: int, expired: bool) -> bool:
+        """Nothing of an order that was written or last seen in `last_turn` exists at IB, now or later.
 
         `expired`: its bytes cannot be executed any more; True too for an order whose link never broke.
         """
@@ -152,7 +158,7 @@ class Fence:
             return False
         first, second = self.sweeps[0], self.sweeps[-1]
         apart = second.started_at - first.ended_at
-        return max(written_at, seen_at) < first.started_at and apart >= self._spacing_s
+        return last_turn <= first.started_turn and apart >= self._spacing_s
 
     def _reset(self) -> None:
         self._step, self._asked, self._step_deadline, self._wanted_at = None, False, None, None

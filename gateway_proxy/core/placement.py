@@ -103,7 +103,7 @@ class Placement:
 
     def _judgeable(self, parked: Parked) -> bool:
         """False only for a request that is in order but for a missing quote."""
-        if fault_of(parked.args, parked.details) or self._not_now():
+        if self._bar(parked):
             return True
         return not self._admission.needs_quote(parked.args, parked.details.contract.key, self._scribe.now)
 
@@ -143,8 +143,18 @@ class Placement:
 
     # ---------------------------------------------------------------- intent
 
-    def _not_now(self) -> str:
-        return self._admission.gate_reason
+    def _bar(self, parked: Parked) -> str:
+        """Why it cannot be, limits and prices of the market aside; "" when it may."""
+        args, details, now = parked.args, parked.details, self._scribe.now
+        if fault := fault_of(args, details):
+            return fault
+        if reason := self._admission.gate_reason:
+            return f"not ready: {reason}"
+        try:
+            ask = self._admission.ask_of(args, details.contract, self._admission.account(), now)
+        except Refused as error:
+            return str(error)
+        return "" if self._admission.reduces(ask, now) else self._admission.opening_bar(details.contract.key)
 
     def _admit(self, parked: Parked) -> None:
         try:
@@ -158,17 +168,11 @@ class Placement:
         """The order this request becomes. Raises Refused with everything that can be wrong, cheapest first."""
         args, details, now = parked.args, parked.details, self._scribe.now
         contract = details.contract
-        if fault := fault_of(args, details):
-            raise Refused(fault)
         account = self._admission.account()
-        if reason := self._not_now():
-            raise Refused(f"not ready: {reason}")
         ask = self._admission.ask_of(args, contract, account, now)
+        if reason := self._bar(parked) or self._admission.refusal(ask, now):
+            raise Refused(reason)
         opening = not self._admission.reduces(ask, now)
-        if opening and (reason := self._admission.opening_bar(contract.key)):
-            raise Refused(reason)
-        if reason := self._admission.refusal(ask, now):
-            raise Refused(reason)
         good_for_ns = int(self._settings.entry_good_for_s * 1e9) if opening and args.tif == "DAY" else 0
         good_till_ns = self._scribe.wall_ns + good_for_ns if good_for_ns else 0
         ids = self._register.ids.take(leg_count(args))
@@ -252,7 +256,7 @@ class Placement:
             return "the order journal cannot be written"
         if now > self._write_by.get(order.client_order_id, now):
             return "the deadline passed while it was queued"
-        if reason := self._not_now():
+        if reason := self._admission.gate_reason:
             return f"not ready: {reason}"
         if order.opening and (reason := self._admission.opening_bar(order.contract.key)):
             return reason

@@ -1,7 +1,7 @@
 """Positions as the order path needs them: how large they may be at worst, and whether our fills explain them. Pure.
 
-Two sources disagree for moments: what the broker last reported, and the last sweep plus our own fills since. Limits use
-whichever is worse for the order at hand; reconciliation compares them when a sweep is complete.
+Two sources disagree for moments: what the broker reported since the last sweep, and that sweep plus our own fills.
+Limits use whichever is worse for the order at hand; reconciliation compares them when a sweep is complete.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Positions:
         since_sweep = self._traded().get(where, 0.0) - self._traded_at_sweep.get(where, 0.0)
         ours = self._at_sweep.get(where, 0.0) + since_sweep
         pick = max if action == "BUY" else min
-        return pick(self._reported.get(where, 0.0), ours)
+        return pick(self._reported.get(where, ours), ours)
 
     def simulated(self) -> dict[Key, float]:
         """What dry-run fills alone would hold."""
@@ -43,7 +43,7 @@ class Positions:
 
     def swept(self, positions: dict[Key, float]) -> None:
         """A complete sweep: what it does not name is flat."""
-        self._reported = dict(positions)
+        self._reported.clear()
         self._at_sweep = dict(positions)
         self._traded_at_sweep = self._traded()
 

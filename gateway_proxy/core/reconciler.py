@@ -8,7 +8,6 @@ cancels and repairs follow in the blotter.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from math import inf
 
 from gateway_proxy.bus.messages import Quote
 from gateway_proxy.core import evidence, simulated_fills
@@ -40,10 +39,9 @@ class Reconciler:
         self._fence = fence
         self._positions = positions
         self._risk = risk
-        #: By order id: when its bytes left, when IB last named it, when a reject code came. This session's clock.
-        self._written_at: dict[int, float] = {}
-        self._seen_at: dict[int, float] = {}
-        self._error_at: dict[int, float] = {}
+        #: By order id, in turns: when it was last written or named by IB, and when a reject code came.
+        self._seen: dict[int, int] = {}
+        self._refused: dict[int, int] = {}
         #: Orders whose session was lost after they were written: their bytes may still be executed.
         self._adrift: set[str] = set()
         #: Live orders at IB that are not ours, by permId: shown and counted, never touched.
@@ -66,7 +64,7 @@ class Reconciler:
 
     def written(self, order: Order) -> None:
         for leg in order.legs:
-            self._written_at[leg.ticket.order_id] = self._scribe.now
+            self._seen[leg.ticket.order_id] = self._scribe.turn
 
     def look(self) -> None:
         """Something is in doubt: sweep as soon as possible."""
@@ -151,7 +149,7 @@ class Reconciler:
             price=event.price,
             time_ns=event.time_ns,
         )
-        self._seen_at[leg.ticket.order_id] = self._scribe.now
+        self._seen[leg.ticket.order_id] = self._scribe.turn
         self._scribe.publish_fill(order, leg, leg.executions[execution_stem(event.exec_id)])
         if leg.executed > leg.ticket.quantity + 1e-9:
             self._scribe.halt(
@@ -190,7 +188,7 @@ class Reconciler:
             self._scribe.changing(order, leg, "modify", ChangeEvent.SETTLE, reason=reason)
         elif meaning is ErrorMeaning.REJECT and leg.state not in (State.INTENT, State.EXPIRED_UNSENT):
             self._scribe.happened(order, [leg], Event.NOTICE, reject_reason=reason, reason=reason)
-            self._error_at[event.req_id] = self._scribe.now
+            self._refused[event.req_id] = self._scribe.turn
         if meaning is not ErrorMeaning.NOTICE:
             self._fence.want(self._scribe.now)
         return True
@@ -227,25 +225,25 @@ class Reconciler:
     def _judge_leg(self, order: Order, leg: Leg, sweep: Sweep) -> bool:
         """True while in doubt."""
         order_id = leg.ticket.order_id
-        written_at = self._written_at.get(order_id, -inf)
-        seen_at = self._seen_at.get(order_id, -inf)
-        if max(written_at, seen_at) >= sweep.started_at:
+        last_turn = self._seen.get(order_id, 0)
+        if last_turn > sweep.started_turn:
             return leg.state is State.UNKNOWN
         if leg.state in ALIVE:
             self._scribe.happened(order, [leg], Event.LOSE, reason="a complete sweep did not show it")
             return True
         if leg.state not in (State.SENDING, State.UNKNOWN):
             return False
-        if leg.reject_reason and self._error_at.get(order_id, -inf) < sweep.started_at:
+        if leg.reject_reason and self._refused.get(order_id, 0) <= sweep.started_turn:
             self._scribe.happened(order, [leg], Event.REJECT, reason=leg.reject_reason)
             return False
         entry = order.entry
         if leg is not entry and entry.terminal and not entry.filled:
-            self._scribe.happened(order, [leg], Event.REJECT, reason=f"its entry is {entry.state.value}")
+            event = Event.ABSENCE if entry.state is State.NOT_PLACED else Event.REJECT
+            self._scribe.happened(order, [leg], event, reason=f"its entry is {entry.state.value}")
             return False
         if leg.state is State.SENDING:
             return False
-        if not self._fence.proves_absence(written_at=written_at, seen_at=seen_at, expired=self._cannot_execute(order)):
+        if not self._fence.proves_absence(last_turn=last_turn, expired=self._cannot_execute(order)):
             return True
         if leg.perm_id:
             self._scribe.happened(order, [leg], Event.CANCEL, reason="IB no longer knows it: two complete sweeps")
@@ -287,7 +285,7 @@ class Reconciler:
     def _apply(self, finding: Finding, *, seen: bool) -> None:
         order, leg, event = finding.order, finding.leg, finding.event
         if seen:
-            self._seen_at[leg.ticket.order_id] = self._scribe.now
+            self._seen[leg.ticket.order_id] = self._scribe.turn
         if leg.state is State.INTENT:
             self._surprise(order, leg, "IB knows an order that was not sent")
             return

@@ -172,7 +172,8 @@ class Register:
             leg = order.leg(name)
             leg.advance(event)
             self._learn(order, leg, event, body)
-        order.reason = body.get("reason") or order.reason
+        if order.entry.name in body["legs"] or not order.reason:
+            order.reason = body.get("reason") or order.reason
 
     def _learn(self, order: Order, leg: Leg, event: Event, body: dict[str, Any]) -> None:
         perm_id = body.get("perm_id", 0)

@@ -178,11 +178,13 @@ class Risk:
         self.messages = 0
         self.executed_orders = 0
 
-    def refusal(self, ask: Ask, book: Book, now: float) -> str | None:
-        """Why this order may not go, naming limit, value and cap; None if it may."""
-        for reason in self._reasons(ask, book, now):
-            return reason
-        return None
+    def refusal(self, ask: Ask, book: Book, now: float, *, counted: bool = False) -> str | None:
+        """Why this order may not go, naming limit, value and cap; None if it may.
+
+        `counted`: it is asked about again, so it does not count once more against the rates.
+        """
+        reasons = self._reasons(ask, book) if counted else (*self._reasons(ask, book), *self._rates(ask, book, now))
+        return next(iter(reasons), None)
 
     def cancel_refusal(self, engine: str, account: str, now: float) -> str | None:
         """Why this cancel may not go. Cancels of the proxy itself (kill switch, dead-man) do not ask."""
@@ -199,14 +201,14 @@ class Risk:
         """(submissions + revisions + cancels) / (executed orders + 1), as IB computes it (rule book 5.2)."""
         return self.messages / (self.executed_orders + 1)
 
-    def _reasons(self, ask: Ask, book: Book, now: float) -> Iterator[str]:
+    def _reasons(self, ask: Ask, book: Book) -> Iterator[str]:
         reducing = reduces(ask, book)
         yield from self._size(ask, reducing)
         yield from self._collar(ask, book)
         if reducing:
             return
         yield from self._instrument(ask)
-        yield from self._exposure(ask, book, now)
+        yield from self._exposure(ask, book)
         yield from self._loss(ask, book)
 
     def _size(self, ask: Ask, reducing: bool) -> Iterator[str]:
@@ -258,7 +260,7 @@ class Risk:
             if value not in allowed:
                 yield f"limit {name}: {value} is not one of {', '.join(allowed)}"
 
-    def _exposure(self, ask: Ask, book: Book, now: float) -> Iterator[str]:
+    def _exposure(self, ask: Ask, book: Book) -> Iterator[str]:
         for scope in self._covering(ask):
             caps = scope.caps
             count = 1 + sum(1 for one in book.open if one.opening and scope.covers(one.engine, one.account))
@@ -267,6 +269,10 @@ class Risk:
             worst = abs(reaches(ask, book, engine=scope.engine, account=scope.account))
             if caps.max_position is not None and worst > caps.max_position:
                 yield _over("max_position", scope.name, worst, caps.max_position)
+
+    def _rates(self, ask: Ask, book: Book, now: float) -> Iterator[str]:
+        if reduces(ask, book):
+            return
         if reason := self._rate("max_orders_per_minute", self._entries, ask.engine, ask.account, now):
             yield reason
         ratio_cap = self.settings.max_efficiency_ratio

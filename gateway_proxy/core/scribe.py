@@ -25,6 +25,8 @@ class Scribe:
         self.register = register
         self.effects: list[OrderEffect] = []
         self.now = 0.0
+        #: Counts what happened; orders events that the clock cannot tell apart.
+        self.turn = 0
         self.wall_ns = 0
         #: The journal refused a record: openings stop, cancels go on unrecorded.
         self.journal_down = False
@@ -35,6 +37,7 @@ class Scribe:
         """Time moved. Without a wall time it is carried forward by the same span."""
         self.wall_ns = wall_ns if wall_ns is not None else self.wall_ns + int((now - self.now) * 1e9)
         self.now = now
+        self.turn += 1
 
     def record(self, kind: str, client_order_id: str, **body: Any) -> None:
         """Durable first, remembered second. An impossible record raises and leaves both untouched."""

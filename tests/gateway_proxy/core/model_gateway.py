@@ -40,6 +40,7 @@ class ModelGateway:
         self.refuse_next: tuple[int, str] | None = None
         self.silent = False
         self.mute = False
+        self.hold_orders = False
         self.late_bytes: list[fx.PlaceOrders] = []
         self._untransmitted: list[fx.OrderTicket] = []
         self._perm_ids = 9000
@@ -74,6 +75,10 @@ class ModelGateway:
                 self.outbox.append(ev.PositionsEnded())
 
     def _place_all(self, call: fx.PlaceOrders) -> None:
+        if self.hold_orders:
+            self.hold_orders = False
+            self.late_bytes.append(call)
+            return
         if self.drop_orders > 0:
             self.drop_orders -= 1
             return
