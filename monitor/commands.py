@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway_proxy.errors import ConfigError
+from gateway_proxy import ConfigError
 from monitor.alerts import AlertBook, Notice
 from monitor.config import MonitorSettings, WebSettings
 from monitor.delivery import Delivery

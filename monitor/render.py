@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
+from datetime import datetime
 
 from monitor.view import Event, LatencyView, Light, PercentilesView, View
 
@@ -20,7 +20,7 @@ def paint(text: str, light: Light, colour: bool) -> str:
 
 def clock(wall_ns: int) -> str:
     """Local time of day."""
-    return time.strftime("%H:%M:%S", time.localtime(wall_ns / 1e9))
+    return datetime.fromtimestamp(wall_ns / 1e9).strftime("%H:%M:%S")
 
 
 def duration(seconds: float | None) -> str:

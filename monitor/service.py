@@ -11,8 +11,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from gateway_proxy import notify
-from gateway_proxy.errors import ConfigError
+from gateway_proxy import ConfigError, notify
 from monitor import config
 from monitor.alerts import AlertBook
 from monitor.changes import Telling
