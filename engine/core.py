@@ -222,7 +222,7 @@ class EngineCore:
             "orders": self._take_order, "executions": self._take_fill, "positions": self._take_position,
             "account": self._take_account,
         }[what]  # fmt: skip
-        bodies = [reply.body] if what == "account" else list(reply.body.get(what, ()))
+        bodies = list(reply.body.get("accounts" if what == "account" else what, ()))
         if what == "positions":
             self.positions.clear()
         for body in bodies:

@@ -31,7 +31,7 @@ STALL_LEAST_S = 4.0
 
 
 def runtime_dir(settings: Settings) -> Path:
-    return Path(settings.bus.runtime_dir).expanduser() if settings.bus.runtime_dir else default_runtime_dir()
+    return default_runtime_dir(settings.bus.runtime_dir)
 
 
 def journal_path(settings: Settings) -> Path:
@@ -44,17 +44,25 @@ def journal_path(settings: Settings) -> Path:
 def core_settings(settings: Settings, *, live_confirmed: str) -> ProxySettings:
     """The settings of the core, with process durations in seconds of its clock."""
     speed = settings.clock.speed
-    health, bars, quotes, chain, orders = (
-        settings.health, settings.bars, settings.quotes, settings.chain, settings.orders,
+    health, breaker, bars, quotes, chain, orders = (
+        settings.health, settings.breaker, settings.bars, settings.quotes, settings.chain, settings.orders,
     )  # fmt: skip
     return ProxySettings(
         mode=settings.trading.mode,
+        simulated=settings.simulator.enabled or speed != 1.0,
         health=replace(
             health,
             probe_interval_s=health.probe_interval_s * speed,
             probe_timeout_s=health.probe_timeout_s * speed,
             drop_after_s=health.drop_after_s * speed,
             synchronize_timeout_s=health.synchronize_timeout_s * speed,
+        ),
+        breaker=replace(
+            breaker,
+            reset_timeout_s=breaker.reset_timeout_s * speed,
+            reset_timeout_max_s=breaker.reset_timeout_max_s * speed,
+            probe_timeout_s=breaker.probe_timeout_s * speed,
+            slow_s=breaker.slow_s * speed,
         ),
         pacing=settings.pacing,
         bars=replace(

@@ -15,6 +15,7 @@ from gateway_proxy.bus.messages import Mode
 from gateway_proxy.bus.server import BusSettings
 from gateway_proxy.core.admission import OrderSettings
 from gateway_proxy.core.bars import BarSettings
+from gateway_proxy.core.breaker import BreakerSettings
 from gateway_proxy.core.chains import ChainSettings
 from gateway_proxy.core.health import HealthSettings
 from gateway_proxy.core.quotes import QuoteSettings
@@ -91,6 +92,7 @@ class Settings:
     journal: JournalSettings = JournalSettings()
     pacing: PacingSettings = PacingSettings()
     health: HealthSettings = HealthSettings()
+    breaker: BreakerSettings = BreakerSettings()
     bars: BarSettings = BarSettings()
     quotes: QuoteSettings = QuoteSettings()
     chain: ChainSettings = ChainSettings()

@@ -16,6 +16,7 @@ from typing import Any, Final
 from gateway_proxy.bus.messages import Timeline
 from gateway_proxy.core import effects as fx
 from gateway_proxy.core import events as ev
+from gateway_proxy.core.breaker import Breakers
 from gateway_proxy.core.scheduler import Granted, Job, Keys, Lane, RequestClass, Scheduler
 from gateway_proxy.core.verdict import Verdict, of_error
 from gateway_proxy.errors import QueueFull
@@ -85,11 +86,13 @@ class Desk:
     def __init__(
         self,
         scheduler: Scheduler,
+        breakers: Breakers,
         *,
         why_silent: Callable[[RequestClass, float], Verdict],
         record: Callable[[RequestClass, Outcome, float], None],
     ) -> None:
         self._scheduler = scheduler
+        self._breakers = breakers
         self._why_silent = why_silent
         self._record = record
         self._requests: dict[int, _Request] = {}
@@ -103,11 +106,16 @@ class Desk:
         self, make_call: Callable[[int], fx.Call], request_class: RequestClass, *, lane: Lane, owner: str, keys: Keys,
         timeout_s: float, queue_s: float | None, on_end: OnEnd, on_answer: OnAnswer | None = None, now: float,
     ) -> int:  # fmt: skip
-        """Queue one call and return its id. With `on_answer` it is a stream. Raises QueueFull, then nothing is queued.
+        """Queue one call and return its id. With `on_answer` it is a stream.
+
+        Raises QueueFull, or BreakerOpen while this kind of request rests; then nothing is queued.
 
         timeout_s: the Gateway's time, from the bytes leaving to the last answer (of a stream: to the first).
         queue_s: how long it may wait in our queue; None for as long as it takes.
         """
+        breaker = self._breakers.of(request_class)
+        if breaker is not None:
+            breaker.admit(now)
         req_id = self.new_id()
         job = Job(
             job_id=req_id,
@@ -119,6 +127,8 @@ class Desk:
             stream=on_answer is not None,
         )
         self._scheduler.push(job, now)
+        if breaker is not None:
+            breaker.asked(req_id, now)
         self._requests[req_id] = _Request(req_id, make_call(req_id), request_class, now, timeout_s, on_end, on_answer)
         return req_id
 
@@ -246,6 +256,7 @@ class Desk:
         assert request.sent_at is not None
         self._scheduler.finished(request.req_id, now, latency_s=now - request.sent_at, failed=False)
         self._record(request.request_class, Outcome(Verdict.OK, (), self._timeline(request, now)), now)
+        self._judge(request, Verdict.OK, now)
 
     def _release(self, request: _Request, now: float, *, failed: bool) -> None:
         latency = None if request.is_stream or request.sent_at is None else now - request.sent_at
@@ -256,7 +267,24 @@ class Desk:
     def _end(self, request: _Request, verdict: Verdict, now: float, *, code: int = 0, text: str = "") -> None:
         outcome = Outcome(verdict, tuple(request.answers), self._timeline(request, now), code, text)
         self._record(request.request_class, outcome, now)
+        self._judge(request, verdict, now)
         request.on_end(outcome, now)
+
+    def _judge(self, request: _Request, verdict: Verdict, now: float) -> None:
+        """Tell the breaker of this class; a stream that ends after it opened says nothing about asking."""
+        breaker = self._breakers.of(request.request_class)
+        if breaker is None or (request.is_stream and request.answered_at is not None and verdict is not Verdict.OK):
+            return
+        latency_s = 0.0 if request.sent_at is None else now - request.sent_at
+        before = breaker.state
+        if breaker.ended(request.req_id, verdict, latency_s, now):
+            facts = {
+                "breaker": breaker.name,
+                "from": before.value,
+                "to": breaker.state.value,
+                "cause": breaker.cause.value,
+            }
+            self._effects.append(fx.Log("warning", "breaker", facts))
 
     @staticmethod
     def _timeline(request: _Request, now: float) -> Timeline:

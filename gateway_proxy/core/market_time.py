@@ -13,9 +13,10 @@ _SECOND = 1_000_000_000
 
 
 class MarketTime:
-    """Unknown until the first answer to reqCurrentTime. Never runs backwards by less than a minute's correction."""
+    """Unknown until the first answer to reqCurrentTime. A `simulated` market has a time of its own and no skew. Never runs backwards by less than a minute's correction."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, simulated: bool = False) -> None:
+        self._simulated = simulated
         self._offset_ns: int | None = None
         self.skew_s: float | None = None
 
@@ -28,7 +29,8 @@ class MarketTime:
         offset_ns = guess_ns - int(now * _SECOND)
         if self._offset_ns is None or abs(offset_ns - self._offset_ns) > _SECOND:
             self._offset_ns = offset_ns
-        self.skew_s = round((guess_ns - our_wall_ns) / _SECOND, 1)
+        if not self._simulated:
+            self.skew_s = round((guess_ns - our_wall_ns) / _SECOND, 1)
 
     @property
     def is_known(self) -> bool:

@@ -15,6 +15,7 @@ from gateway_proxy.core import effects as fx
 from gateway_proxy.core import events as ev
 from gateway_proxy.core.account import AccountBook
 from gateway_proxy.core.bars import BarService, BarSettings
+from gateway_proxy.core.breaker import Breakers, BreakerSettings
 from gateway_proxy.core.chain_topics import ChainTopics
 from gateway_proxy.core.chains import ChainDesk, ChainSettings
 from gateway_proxy.core.contracts import ContractDirectory, OptionParameters, parse
@@ -42,7 +43,9 @@ class ProxySettings:
     """Everything the core needs to know. Process durations are already in seconds of the proxy's clock."""
 
     mode: Mode
+    simulated: bool
     health: HealthSettings
+    breaker: BreakerSettings
     pacing: PacingSettings
     bars: BarSettings
     quotes: QuoteSettings
@@ -61,12 +64,13 @@ class ProxyCore:
     def __init__(self, settings: ProxySettings, now: float, wall_ns: int) -> None:
         self._settings = settings
         self._started = now, wall_ns
-        self.time = MarketTime()
+        self.time = MarketTime(simulated=settings.simulated)
         self.scheduler = Scheduler(settings.pacing)
         self.health = GatewayHealth(settings.health, settings.retry_s, settings.retry_max_s, now)
         self.latency = LatencyBook()
         self.findings = Findings(self.latency)
-        self.desk = Desk(self.scheduler, why_silent=self.health.why_silent, record=self.findings.record)
+        self.breakers = Breakers(settings.breaker)
+        self.desk = Desk(self.scheduler, self.breakers, why_silent=self.health.why_silent, record=self.findings.record)
         self.errands = Errands()
         self._woken: list[str] = []
         self.directory = ContractDirectory(self.desk, self._wake, settings.answer_timeout_s)
@@ -332,7 +336,7 @@ class ProxyCore:
         timers = [
             self.health.next_timer(), self.desk.next_timer(), self.errands.next_timer(), self.bars.next_timer(),
             self.quotes.next_timer(), self.chain_topics.next_timer(), self.account.next_timer(),
-            self.orders.next_timer(), self._publish_at,
+            self.orders.next_timer(), self.breakers.next_timer(), self._publish_at,
         ]  # fmt: skip
         if self.health.state not in (GatewayState.DISCONNECTED, GatewayState.CONNECTING, GatewayState.HALTED):
             timers.append(self.scheduler.next_timer())
@@ -340,6 +344,7 @@ class ProxyCore:
 
     def handle_timer(self, now: float) -> None:
         self._now = now
+        self.breakers.handle_timer(now)
         for piece in (self.health, self.desk, self.errands, self.bars, self.quotes, self.chain_topics, self.account):
             piece.handle_timer(now)
         self.orders.handle_timer(now, self.wall_ns(now))

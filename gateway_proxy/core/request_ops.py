@@ -169,6 +169,7 @@ class RequestOps:
         return {
             topics.HEALTH_GATEWAY: self._gateway(now),
             topics.HEALTH_PACING: pacing,
+            topics.HEALTH_BREAKERS: core.breakers.body(now),
             topics.HEALTH_LATENCY: core.latency.body(),
             topics.HEALTH_STREAMS: {"streams": core.bars.health(now), "lines": core.quotes.health(now)},
         }

@@ -72,7 +72,9 @@ class World:
             "orders.open": lambda ask: {"orders": []},
             "executions": lambda ask: {"executions": []},
             "positions": lambda ask: {"positions": []},
-            "account": lambda ask: {"account": "DU1", "net_liquidation": 100_000.0, "available_funds": 50_000.0},
+            "account": lambda ask: {
+                "accounts": [{"account": "DU1", "net_liquidation": 100_000.0, "available_funds": 50_000.0}]
+            },
             "chain": lambda ask: chain_body(),
             "quote": lambda ask: {"symbol": "x", "bid": 2.0, "ask": 2.1},
             "order.bracket": lambda ask: self.reply(ask, "accepted"),
