@@ -13,7 +13,10 @@ _SECOND = 1_000_000_000
 
 
 class MarketTime:
-    """Unknown until the first answer to reqCurrentTime. A `simulated` market has a time of its own and no skew. Never runs backwards by less than a minute's correction."""
+    """Unknown until the first answer to reqCurrentTime; never runs backwards by less than a minute's correction.
+
+    A `simulated` market has a time of its own: then there is no skew to speak of.
+    """
 
     def __init__(self, *, simulated: bool = False) -> None:
         self._simulated = simulated

@@ -179,6 +179,7 @@ class ProxyCore:
 
     def _session_opened(self, event: ev.SessionOpened, now: float) -> None:
         self.scheduler.reset_session(now)
+        self._cause_cleared(now)
         self.account.session_opened()
         self.health.session_opened(event.server_version, event.accounts, now)
         self.orders.receive_upstream(event, now, self.wall_ns(now))
@@ -231,12 +232,19 @@ class ProxyCore:
             return
         self._effects.append(fx.Log("info", "gateway notice", {"code": event.code, "text": event.text}))
         restored = event.code in (1101, 1102)
+        self._cause_cleared(now)
         if restored or (was_down["history"] and not self.health.farms.down("history")):
             self.bars.reopen_all(now)
         if restored or (was_down["market"] and not self.health.farms.down("market")):
             self.quotes.reopen_all(now)
         if event.code in (1100, 1101, 1102, 2110):
             self.orders.receive_upstream(event, now, self.wall_ns(now))
+
+    def _cause_cleared(self, now: float) -> None:
+        """Something came back: resting breakers may try at once instead of waiting out their pause."""
+        if self.health.farms.link_lost_at is None and not self.health.farms.down():
+            for breaker in self.breakers.all():
+                breaker.cause_cleared(now)
 
     # ------------------------------------------------------------ account
 
