@@ -45,6 +45,10 @@ class MarketState:
     """
 
     def __init__(self) -> None:
+        self._epoch = ""
+        self._clear()
+
+    def _clear(self) -> None:
         self._series: OrderedDict[str, dict[int, PricePoint]] = OrderedDict()
         self._chains: OrderedDict[str, Body] = OrderedDict()
         self._indicators: OrderedDict[str, dict[int, dict[str, float]]] = OrderedDict()
@@ -52,6 +56,10 @@ class MarketState:
 
     def receive_message(self, message: Message) -> None:
         """Bars and chains are kept; everything else is ignored."""
+        if message.epoch != self._epoch:
+            # A restarted simulator may begin another day: its bars and the old ones must not stand in one chart.
+            self._epoch = message.epoch
+            self._clear()
         body = body_of(message.body)
         welcome = message.kind == "welcome"
         topic = (text(body, "topic") or message.topic) if welcome else message.topic

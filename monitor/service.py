@@ -110,7 +110,7 @@ def _watch(options: argparse.Namespace, monitor: Monitor) -> int:
     if is_app:
         from monitor.tui.app import MonitorApp
 
-        MonitorApp(monitor.watcher, monitor.rounds).run()
+        MonitorApp(monitor.watcher, monitor.rounds.recent).run()
         return 0
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -36,20 +36,21 @@ function listen() {
 function drawPanels() {
   panels.head(view); panels.problems(view); panels.gateway(view); panels.pacing(view); panels.latency(view); panels.streams(view);
   panels.engines(view); panels.orders(view); panels.money(view); panels.verdicts(view);
-  offer($("latency-class"), view.latency.map((one) => one.name));
+  const busiest = [...view.latency].sort((a, b) => b.gateway_ms.p99 - a.gateway_ms.p99);
+  offer($("latency-class"), busiest.map((one) => one.name).sort(), busiest.length ? busiest[0].name : "");
   charts.latency(rows, $("latency-class").value);
   charts.budgets(rows);
   fill($("foot"), document.createTextNode("epoch " + (view.epoch || "–").slice(0, 8) + " · updated " + clock(view.wall_ns) + " · read-only"));
 }
 
 /** Keep the choices of a select; the chosen one stays chosen. */
-function offer(select, names) {
+function offer(select, names, first = names[0]) {
   const key = names.join("\n");
   if (select.dataset.key === key) return;
   const chosen = select.value;
   select.dataset.key = key;
   fill(select, ...names.map((name) => el("option", { value: name }, name)));
-  if (names.includes(chosen)) select.value = chosen;
+  select.value = names.includes(chosen) ? chosen : first;
   select.hidden = !names.length;
 }
 
@@ -97,17 +98,20 @@ async function readChains() {
 
 async function readDay() {
   const day = await read("/api/day");
-  const to = Date.now() / 1000, from = to - 86400;
+  const to = Date.now() / 1000, first = Math.max(to - 86400, day.stretches.length ? day.stretches[0][0] : to);
+  // Early in the day a narrower window shows more.
+  const hours = [0.25, 1, 4, 12, 24].find((span) => to - first <= span * 3600) || 24, from = to - hours * 3600, percent = hours * 36;
+  fill($("strip-title"), document.createTextNode(hours < 1 ? "Last quarter of an hour" : hours === 1 ? "Last hour" : "Last " + hours + " hours"));
   fill($("strip"), ...day.stretches.filter(([, end]) => end > from).map(([start, end, light, state]) => {
     const left = Math.max(start, from);
     const cell = el("button.light-" + light, { type: "button", title: minute(start) + "–" + minute(end) + " " + state });
     cell.setAttribute("aria-label", cell.title);
-    cell.style.left = ((left - from) / 864).toFixed(3) + "%";
-    cell.style.width = ((end - left) / 864).toFixed(3) + "%";
+    cell.style.left = ((left - from) / percent).toFixed(3) + "%";
+    cell.style.width = ((end - left) / percent).toFixed(3) + "%";
     cell.addEventListener("click", () => stretch(day, start, end, light, state));
     return cell;
   }));
-  fill($("strip-scale"), ...[0, 6, 12, 18, 24].map((hour) => el("span", minute(from + hour * 3600))));
+  fill($("strip-scale"), ...[0, 1, 2, 3, 4].map((part) => el("span", minute(from + part * hours * 900))));
 }
 
 /** What happened in one stretch of the strip: its events, verdicts first. */

@@ -25,8 +25,8 @@ function draw(id, shape, options, data) {
   drawn.set(id, { key, plot: new uPlot({ ...size(place), ...options }, data, place) });
 }
 
-// uPlot's height is the plot alone; the legend stands below it.
-const size = (place) => ({ width: place.clientWidth, height: place.clientHeight - 30 });
+// uPlot's height is the plot alone; the legend stands below it and takes the room it needs.
+const size = (place) => ({ width: place.clientWidth, height: place.classList.contains("tall") ? (innerWidth < 700 ? 210 : 290) : 180 });
 
 export function resize() {
   for (const [id, { plot }] of drawn) plot.setSize(size($(id)));
@@ -46,16 +46,25 @@ export function price(market) {
   const marks = market.t.map(() => null);
   for (const signal of market.signals) if (at.has(signal.t)) marks[at.get(signal.t)] = market.low[at.get(signal.t)];
   const series = [
-    { value: (_, t) => (t ? new Date(t * 1000).toLocaleString("en-GB", { timeZone: "America/New_York" }) + " ET" : "–") },
+    { label: "bar", value: (plot, i) => (i === null ? "–" : stamp(plot.market, i)) },
     line("close", "text", { width: 0, stroke: "transparent", value: (_, v) => (v === null ? "–" : number(v)) }),
     ...names.map((name, i) => line(name.replaceAll("_", " "), LINES[i % LINES.length], { value: (_, v) => (v === null ? "–" : number(v)) })),
     { label: "signal", stroke: colour("accent"), paths: () => null, points: { show: true, size: 11, fill: colour("accent"), stroke: colour("card") }, value: (_, v) => (v === null ? "–" : "yes") },
   ];
-  const zone = (t) => uPlot.tzDate(new Date(t * 1000), "America/New_York");
-  draw("price", [market.topic, names], { series, axes: axes((v) => number(v)), tzDate: zone, scales: { y: { range: priceRange(market) } }, legend: { live: true }, plugins: [candles(market)] },
-    [market.t, market.close, ...names.map((name) => market.indicators[name]), marks]);
-  const chart = drawn.get("price");
-  if (chart) chart.plot.market = market;
+  // Bars stand side by side, so that nights and halts leave no hole; the labels tell the time.
+  const [x, y] = axes((v) => number(v));
+  const labels = { ...x, values: (plot, ticks) => ticks.map((i) => (Number.isInteger(i) ? stamp(plot.market, i, true) : "")) };
+  const before = drawn.get("price");
+  if (before) before.plot.market = market;
+  draw("price", [market.topic, names], { series, axes: [labels, y], scales: { x: { time: false, range: (_, low, high) => [low - 1, high + 1] }, y: { range: priceRange } }, plugins: [candles(market)] },
+    [market.t.map((_, i) => i), market.close, ...names.map((name) => market.indicators[name]), marks]);
+}
+
+/** New York time of bar number `i`; "" where there is none. */
+function stamp(market, i, short) {
+  if (!market || market.t[i] === undefined) return "";
+  const how = { timeZone: "America/New_York", hour: "2-digit", minute: "2-digit", ...(short ? {} : { day: "2-digit", month: "short" }) };
+  return new Date(market.t[i] * 1000).toLocaleString("en-GB", how) + (short ? "" : " ET");
 }
 
 /** RSI and the like live on a scale of their own; drawing them over prices would squash both. */
@@ -66,7 +75,7 @@ function onPriceScale(market, name) {
   return values.every((value) => value > low - room && value < high + room);
 }
 
-const priceRange = () => (plot) => {
+const priceRange = (plot) => {
   const market = plot.market;
   if (!market) return [null, null];
   const low = Math.min(...market.low), high = Math.max(...market.high), pad = (high - low || high * 0.001) * 0.06;
@@ -83,7 +92,7 @@ function candles(first) {
         ctx.save();
         ctx.beginPath(); ctx.rect(left, plot.bbox.top, width, plot.bbox.height); ctx.clip();
         for (let i = 0; i < market.t.length; i++) {
-          const x = plot.valToPos(market.t[i], "x", true), y = (value) => plot.valToPos(value, "y", true);
+          const x = plot.valToPos(i, "x", true), y = (value) => plot.valToPos(value, "y", true);
           ctx.fillStyle = ctx.strokeStyle = colour(market.close[i] >= market.open[i] ? "up" : "down");
           ctx.lineWidth = 1;
           ctx.beginPath(); ctx.moveTo(x, y(market.high[i])); ctx.lineTo(x, y(market.low[i])); ctx.stroke();

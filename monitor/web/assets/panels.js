@@ -52,8 +52,8 @@ export function pacing(view) {
     name.title = rule.rule + " " + rule.scope + (rule.window_s ? ", in " + seconds(rule.window_s) : "");
     return el("div.budget", name, bar, el("span", rule.used + " / " + rule.limit + (rule.next_free_s > 0 ? " ·" + seconds(rule.next_free_s) : "")));
   }));
-  const lanes = view.pacing.lanes.map((lane) => [lane.name, lane.depth, lane.depth ? seconds(lane.oldest_s) : "–"]);
-  fill($("lanes"), table(["lane", "waiting#", "oldest#"], lanes, "no lanes heard of"));
+  const lanes = view.pacing.lanes.map((lane) => chip(lane.depth ? (lane.oldest_s > 10 ? "amber" : "open") : "green", lane.name + " " + lane.depth + (lane.depth ? ", oldest " + seconds(lane.oldest_s) : "")));
+  fill($("lanes"), el("div.chips", lanes));
 }
 
 export function latency(view) {
@@ -82,7 +82,7 @@ export function orders(view) {
   fillIfNew($("orders"), view.orders.map((one) => [one.client_order_id, one.state, one.filled]), () => table(
     ["order~", "engine?", "state", "filled#"],
     view.orders.map((one) => ({
-      cells: [one.action + " " + one.quantity + " " + one.contract + (one.simulated ? " (dry-run)" : ""), one.engine, chip(one.open && one.light === "green" ? "amber" : one.light, one.state), one.filled + "/" + one.quantity],
+      cells: [one.action + " " + one.quantity + " " + one.contract + (one.simulated ? " (dry-run)" : ""), one.engine, chip(one.open && one.light === "green" ? "open" : one.light, one.state), one.filled + "/" + one.quantity],
       open: () => orderLife(one),
     })),
     "no order yet",
