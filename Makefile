@@ -48,6 +48,20 @@ $(READY): pyproject.toml requirements.lock
 	fi; \
 	touch $(READY)
 
+# ---------------------------------------------------------------- running
+
+.PHONY: run
+run: $(READY)  ## simulator, proxy, engines and monitor from configs/local.toml (CONFIG=… for another); Ctrl-C stops all
+	@exec $(PY) -m gateway_proxy.launcher --config $(CONFIG) $(ARGS)
+
+.PHONY: monitor
+monitor: $(READY)  ## what the running proxy, its Gateway, engines and orders are doing, in this terminal
+	@$(PY) -m monitor --config $(CONFIG) $(ARGS)
+
+.PHONY: dash
+dash: $(READY)  ## the address of the web dashboard
+	@$(PY) -m monitor dash --config $(CONFIG)
+
 # ---------------------------------------------------------------- checks
 
 .PHONY: test

@@ -36,9 +36,9 @@ class Connection:
     curve_public_key: str | None = None
 
 
-def default_runtime_dir() -> Path:
-    """$GATEWAY_PROXY_RUNTIME, else $XDG_RUNTIME_DIR/gateway-proxy, else ~/.local/state/gateway-proxy."""
-    if chosen := os.environ.get("GATEWAY_PROXY_RUNTIME"):
+def default_runtime_dir(configured: str = "") -> Path:
+    """$GATEWAY_PROXY_RUNTIME, else `configured`, $XDG_RUNTIME_DIR/gateway-proxy, ~/.local/state/gateway-proxy."""
+    if chosen := os.environ.get("GATEWAY_PROXY_RUNTIME") or configured:
         return Path(chosen).expanduser()
     if base := os.environ.get("XDG_RUNTIME_DIR"):
         return Path(base) / "gateway-proxy"
@@ -139,14 +139,15 @@ class RuntimeDir:
 
         Raises AlreadyRunning naming the pid of the owner, ConfigError for a directory that cannot be used.
         """
-        self._prepare()
+        self.prepare()
         fd = self._lock()
         os.ftruncate(fd, 0)
         os.pwrite(fd, b"%d\n" % os.getpid(), 0)
         self._lock_fd = fd
         self._clear()
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
+        """Create the directory, or check that it is ours alone. Raises ConfigError."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             status = self.path.stat()

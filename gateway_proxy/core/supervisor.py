@@ -1,7 +1,7 @@
 """When to start, restart, give up on and stop the processes of one machine. Pure: the launcher does what it says.
 
 A process is started when all that it comes after are ready, restarted with a growing pause when it dies, and stopped
-in reverse order. Two deaths end everything: a wrong configuration, because a restart cannot help, and one death too many
+in reverse order. Two deaths end everything: one that a restart cannot mend, such as a wrong configuration, and one too many
 without a stable run between.
 """
 
@@ -14,10 +14,10 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Gt
 
-#: The launcher's exit code when a process ended with one of CONFIG_EXITS.
+#: The launcher's exit code when a process ended with one of HOPELESS_EXITS.
 EXIT_CONFIG = 2
-#: How our processes end when their configuration, or what it asks for, is wrong; 64 is the monitor's.
-CONFIG_EXITS = frozenset({2, 64})
+#: Ends that a restart cannot mend: 2 wrong configuration, 4 another proxy runs there, 64 the monitor's wrong usage.
+HOPELESS_EXITS = frozenset({2, 4, 64})
 #: How long a SIGKILL may take before the process is left to the system (it waits for a disk or a debugger).
 KILL_S = 1.0
 
@@ -201,8 +201,8 @@ class Supervisor:
         process.due = process.ready_at = None
         if was_stopping:
             self._stop_next_stage(now)
-        elif code in CONFIG_EXITS:
-            self._say(name, "its configuration is wrong (see above): stopping everything", warning=True)
+        elif code in HOPELESS_EXITS:
+            self._say(name, "cannot run like this (see its lines above): stopping everything", warning=True)
             self._step(process, Trigger.GIVE_UP)
             self._stop(EXIT_CONFIG, now)
         else:

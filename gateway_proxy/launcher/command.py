@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gateway_proxy import config
-from gateway_proxy.bus.runtime import default_runtime_dir
+from gateway_proxy.bus.runtime import RuntimeDir, default_runtime_dir
 from gateway_proxy.core.supervisor import EXIT_CONFIG
 from gateway_proxy.errors import ConfigError
 from gateway_proxy.launcher import service
@@ -47,20 +47,18 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"launcher: {options.config} asks for no process at all", file=sys.stderr)
         return EXIT_CONFIG
     with own_terminal():
-        return service.run(found, settings.launcher, settings.bus.runtime_dir)
+        return service.run(found, settings.launcher, default_runtime_dir(settings.bus.runtime_dir))
 
 
 def make_run_dir(settings: Settings) -> Path:
     """The directory of this run inside the runtime directory; made only for a simulated run that needs one."""
-    base = Path(settings.bus.runtime_dir or default_runtime_dir()).expanduser()
-    if os.environ.get("GATEWAY_PROXY_RUNTIME"):
-        base = default_runtime_dir()
+    base = default_runtime_dir(settings.bus.runtime_dir)
     run_dir = base / "runs" / time.strftime("%Y%m%d-%H%M%S")
     if not settings.simulator.enabled or (settings.simulator.ledger and settings.journal.path):
         return run_dir
+    RuntimeDir(base).prepare()
     try:
-        for directory in (base, base / "runs", run_dir):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"[bus] runtime_dir {str(base)!r}: {error.strerror}") from error
     earlier = sorted(path for path in run_dir.parent.iterdir() if re.fullmatch(r"\d{8}-\d{6}", path.name))

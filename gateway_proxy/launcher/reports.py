@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+from pathlib import Path
 from typing import Any
 
 from gateway_proxy.bus.client import Client
@@ -19,8 +20,8 @@ Bodies = dict[str, dict[str, Any]]
 class Reporter:
     """`tell` replaces what has not been sent yet; a thread with its own Client sends when a proxy is there."""
 
-    def __init__(self, runtime_dir: str) -> None:
-        self._runtime_dir = runtime_dir or None
+    def __init__(self, runtime_dir: Path) -> None:
+        self._runtime_dir = runtime_dir
         self._newest: queue.Queue[Bodies | None] = queue.Queue(1)
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
         self._thread.start()
@@ -38,7 +39,9 @@ class Reporter:
                 self._send(bodies)
 
     def _send(self, bodies: Bodies) -> None:
-        with Client.connect(self._runtime_dir, name="launcher", timeout_s=0.0, request_timeout_s=TIMEOUT_S) as client:
+        with Client.connect(
+            self._runtime_dir, name="launcher", timeout_s=TIMEOUT_S, request_timeout_s=TIMEOUT_S
+        ) as client:
             while True:
                 for name, body in bodies.items():
                     client.report("process", name, body)

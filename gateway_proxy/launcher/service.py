@@ -135,7 +135,7 @@ class Launcher:
         return found
 
 
-def run(commands: Sequence[Command], settings: sv.LauncherSettings, runtime_dir: str) -> int:
+def run(commands: Sequence[Command], settings: sv.LauncherSettings, runtime_dir: Path) -> int:
     """Runs the launcher in a loop of its own; returns the exit code."""
     reporter = Reporter(runtime_dir)
     try:

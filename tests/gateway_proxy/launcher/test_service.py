@@ -34,10 +34,11 @@ class Run:
         main = directory / "main.py"
         main.write_text(
             "import sys\n"
+            "from pathlib import Path\n"
             "from gateway_proxy.core.supervisor import LauncherSettings, Program\n"
             "from gateway_proxy.launcher.programs import Command\n"
             "from gateway_proxy.launcher.service import run\n"
-            f"sys.exit(run([{', '.join(programs)}], LauncherSettings({settings}), {str(directory / 'run')!r}))\n"
+            f"sys.exit(run([{', '.join(programs)}], LauncherSettings({settings}), Path({str(directory / 'run')!r})))\n"
         )
         self.output = directory / "output.txt"
         with self.output.open("wb") as output:
