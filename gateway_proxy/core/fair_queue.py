@@ -11,8 +11,8 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
+from gateway_proxy.core.jobs import Job, Keys, Lane, RequestClass
 from gateway_proxy.core.pacing import Demand
-from gateway_proxy.core.rules import Job, Keys, Lane, RequestClass
 
 
 @dataclass(slots=True, eq=False)

@@ -11,36 +11,23 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, NamedTuple
 
+from gateway_proxy.core.explanation import Explanation, RuleView, seconds_until
 from gateway_proxy.core.gates import AdaptiveSlots, Closed, Gate, Slots, Window
+from gateway_proxy.core.jobs import NO_KEYS, Job, Lane, RequestClass
 from gateway_proxy.core.rules import (
     ALL,
     FAMILIES,
     HISTORY_WINDOW_S,
-    LASTING,
-    NO_KEYS,
     ORDER_EFFICIENCY_MAX,
-    Job,
-    Keys,
-    Lane,
     PacingSettings,
-    RequestClass,
     Rule,
     Scope,
     Until,
-    contract_key,
     counted,
     every_lane,
-    history_class,
-    history_keys,
     lasts,
     rule_table,
-    side_key,
 )
-
-__all__ = [
-    "LASTING", "NO_KEYS", "Explanation", "Job", "Keys", "Lane", "Pacing", "PacingSettings", "RequestClass", "RuleView",
-    "contract_key", "history_class", "history_keys", "side_key",
-]  # fmt: skip
 
 #: Shapes of jobs (class, lane, amounts) whose common demands are kept ready.
 SHAPES_REMEMBERED = 1024
@@ -57,33 +44,6 @@ class Demand(NamedTuple):
     key: Hashable
     amount: int
     ceiling: float
-
-
-@dataclass(frozen=True, slots=True)
-class RuleView:
-    """One rule as it stands for one job. `goes_at` is inf when only a release can make room."""
-
-    rule: str
-    used: float
-    limit: float
-    takes: int
-    goes_at: float
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """When a job could go if nothing else went before it, and which rule holds it until then ("" = none).
-
-    goes_at: inf when it waits for something to be given back.    ahead: queued jobs that would go first.
-    expected_at: the same with those jobs in front, each as early as it may; never before `goes_at`.
-    """
-
-    goes_at: float
-    held_by: str
-    rules: tuple[RuleView, ...] = ()
-    ahead: int = 0
-    expected_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -349,7 +309,7 @@ class Pacing:
             "used": gate.used(key, now),
             "limit": None if limit == inf else limit,
             "window_s": rule.window_s + rule.margin_s or None,
-            "next_free_s": None if free_at == inf else round(free_at - now, 3),
+            "next_free_s": seconds_until(free_at, now),
             "hard": rule.hard,
             "key": str(key),
             "source": rule.source,

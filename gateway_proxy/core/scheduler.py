@@ -16,20 +16,12 @@ from heapq import heappop, heappush
 from math import inf
 from typing import Any
 
+from gateway_proxy.core.explanation import Explanation, RuleView
 from gateway_proxy.core.fair_queue import Entry, Line, WaitingRoom, place
 from gateway_proxy.core.gates import Slots, Window
-from gateway_proxy.core.pacing import (
-    MESSAGE_PAUSE_S,
-    Demand,
-    Explanation,
-    Job,
-    Keys,
-    Lane,
-    Pacing,
-    PacingSettings,
-    RequestClass,
-    RuleView,
-)
+from gateway_proxy.core.jobs import Job, Keys, Lane, RequestClass
+from gateway_proxy.core.pacing import MESSAGE_PAUSE_S, Demand, Pacing
+from gateway_proxy.core.rules import PacingSettings
 from gateway_proxy.errors import QueueFull, Refused
 
 __all__ = [

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_proxy.core.gates import AdaptiveSlots, Window
-from gateway_proxy.core.pacing import PacingSettings, RequestClass
 from gateway_proxy.core.rules import (
     Rule,
     every_lane,
     rule_table,
 )
+from gateway_proxy.core.scheduler import PacingSettings, RequestClass
 from tests.support.pacing import Rig
 
 C = RequestClass

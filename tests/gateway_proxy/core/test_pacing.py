@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 
 from gateway_proxy.bus.messages import Contract
-from gateway_proxy.core.pacing import CLOSED_AT_LEAST_S, Keys, Lane, PacingSettings, RequestClass
+from gateway_proxy.core.jobs import Keys, Lane, RequestClass
+from gateway_proxy.core.pacing import CLOSED_AT_LEAST_S
 from gateway_proxy.core.rules import (
+    PacingSettings,
     contract_key,
     history_class,
     history_keys,
@@ -254,3 +256,19 @@ def test_explanation_counts_those_ahead() -> None:
     assert explanation.ahead == 90
     assert explanation.goes_at < 602.0
     assert rig.when(last) == pytest.approx(explanation.expected_at, abs=0.5)
+
+
+def test_explanation_is_plain_json_in_seconds_from_now() -> None:
+    """No clock of ours and no infinity leaves the process."""
+    rig = Rig(PacingSettings(), now=1_000.0)
+    for _ in range(3):
+        rig.push(C.DEPTH)
+    rig.push(C.SYMBOLS)
+    rig.step()
+
+    never = rig.scheduler.explain(rig.job(C.DEPTH), 1_000.5).body(1_000.5)
+    soon = rig.scheduler.explain(rig.job(C.SYMBOLS), 1_000.5).body(1_000.5)
+
+    assert json.loads(json.dumps([never, soon], allow_nan=False)) == [never, soon]
+    assert (never["goes_in_s"], never["held_by"]) == (None, "depth_open")
+    assert (soon["goes_in_s"], soon["expected_in_s"], soon["held_by"]) == (0.6, 0.6, "symbols")

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from gateway_proxy.core.pacing import Lane, PacingSettings, RequestClass
 from gateway_proxy.core.rules import (
     Until,
     depth_limit,
     message_ceilings,
     rule_table,
 )
+from gateway_proxy.core.scheduler import Lane, PacingSettings, RequestClass
 from tests.support.pacing import ROOMY, Rig
 
 C = RequestClass
