@@ -51,13 +51,10 @@ class _Line:
         deadline = asyncio.get_running_loop().time() + timeout_s
         request_id, epoch = next(self._ids), locator.epoch
         frame = encode_request(request_id, op, args, max(1, int(timeout_s * PROXY_SHARE * 1000)))
-        try:
-            await asyncio.wait_for(self._socket.send(frame), timeout_s)
-        except TimeoutError:
-            why = f"{self.endpoint} did not accept within {timeout_s:g} s: {locator.why_silent()}"
-            raise ProxyUnreachable(f"nothing sent: {why}") from None
+        # Before sending: the answer may be here before this task is.
         answer = self._waiting[request_id] = asyncio.get_running_loop().create_future()
         try:
+            await self._send(frame, timeout_s, locator)
             while (left_s := deadline - asyncio.get_running_loop().time()) > 0:
                 await asyncio.wait({answer}, timeout=min(LOOK_EVERY_S, left_s))
                 if answer.done():
@@ -67,6 +64,13 @@ class _Line:
         finally:
             del self._waiting[request_id]
         raise AnswerLost(f"{op}: no answer within {timeout_s:g} s: {locator.why_silent()}", restarted=False)
+
+    async def _send(self, frame: bytes, timeout_s: float, locator: Locator) -> None:
+        try:
+            await asyncio.wait_for(self._socket.send(frame), timeout_s)
+        except TimeoutError:
+            why = f"{self.endpoint} did not accept within {timeout_s:g} s: {locator.why_silent()}"
+            raise ProxyUnreachable(f"nothing sent: {why}") from None
 
     async def _read(self) -> None:
         while True:

@@ -16,6 +16,7 @@ from gateway_proxy.bus.topics import HEALTH_BUS
 
 #: Without even a heartbeat for this long, look whether the proxy has moved.
 LOOK_AFTER_S: Final = 1.0
+_NOBLOCK: Final = int(zmq.NOBLOCK)
 
 
 class Feed:
@@ -32,6 +33,7 @@ class Feed:
         self._sequence = Sequence()
         self._ready: deque[Message | Notice] = deque()
         self._heard_at = time.monotonic()
+        self._has_heard = False
         self._socket = self._connect()
 
     def _connect(self) -> zmq.Socket[bytes]:
@@ -61,34 +63,53 @@ class Feed:
     @property
     def silent_s(self) -> float:
         """Seconds since anything, heartbeats included, was heard."""
+        if self._has_heard:
+            # Looking at the clock for each message would cost more than counting it.
+            self._has_heard, self._heard_at = False, time.monotonic()
         return time.monotonic() - self._heard_at
 
     def receive(self, timeout_s: float) -> Message | Notice | None:
         """The next message or notice; None if there is none within `timeout_s`."""
-        deadline = time.monotonic() + timeout_s
+        deadline: float | None = None
         while not self._ready:
             try:
-                self._take(self._socket.recv(zmq.NOBLOCK))
+                frame = self._socket.recv(_NOBLOCK)
             except zmq.Again:
-                left_s = deadline - time.monotonic()
-                if left_s <= 0:
+                deadline = time.monotonic() + timeout_s if deadline is None else deadline
+                if not self._wait(deadline):
                     return None
-                if self.silent_s > LOOK_AFTER_S:
-                    self._follow_the_proxy()
-                self._socket.poll(int(min(left_s, LOOK_AFTER_S) * 1000) + 1, zmq.POLLIN)
+            else:
+                self._has_heard = True
+                message = decode_market(frame)
+                if not self._take(message):
+                    continue
+                return message
         return self._ready.popleft()
+
+    def _wait(self, deadline: float) -> bool:
+        """Until something may be there; False when the time is up."""
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            return False
+        if self.silent_s > LOOK_AFTER_S:
+            self._follow_the_proxy()
+        self._socket.poll(int(min(left_s, LOOK_AFTER_S) * 1000) + 1, zmq.POLLIN)
+        return True
 
     def close(self) -> None:
         self._socket.close(linger=0)
 
-    def _take(self, frame: bytes) -> None:
-        self._heard_at = time.monotonic()
-        message = decode_market(frame)
+    def _take(self, message: Message) -> bool:
+        """True if the message can be handed out as it is; otherwise notices (and then it) are put in line."""
         notices, wanted = self._sequence.receive(message)
-        if notices:
-            self._ready.extend(notices)
-        if wanted and (message.topic != HEALTH_BUS or any(HEALTH_BUS.startswith(topic) for topic in self._topics)):
+        if message.topic == HEALTH_BUS:
+            wanted = wanted and any(HEALTH_BUS.startswith(topic) for topic in self._topics)
+        if not notices:
+            return wanted
+        self._ready.extend(notices)
+        if wanted:
             self._ready.append(message)
+        return False
 
     def _follow_the_proxy(self) -> None:
         """A restarted proxy may listen elsewhere. On the same address libzmq reconnects by itself."""

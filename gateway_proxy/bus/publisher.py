@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway_proxy.bus.codec import encode_market
+from gateway_proxy.bus.codec import encode_market, join_market, market_head
 from gateway_proxy.bus.topics import HEALTH_BUS, is_topic
 from gateway_proxy.errors import BadMessage, QueueFull
 
@@ -30,6 +30,7 @@ class _Topic:
     seq: int = 0
     kind: str = ""
     body: Any = None
+    head: tuple[bytes, bytes] = (b"", b"")
     welcomed_at: float = -1e9
 
 
@@ -60,11 +61,12 @@ class Publisher:
         state = self._topics.get(topic)
         if state is None:
             state = self._open(topic)
+        if state.kind != kind:
+            state.kind, state.head = kind, market_head(topic, kind, self.epoch)
         state.seq += 1
-        state.kind = kind
         state.body = body
         self.published += 1
-        return encode_market(topic, kind, state.seq, self.epoch, sent_ns, body)
+        return join_market(state.head, state.seq, sent_ns, body)
 
     def _open(self, topic: str) -> _Topic:
         if len(self._topics) >= self._topics_max:

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 FRAMES_PER_TURN: Final = 200
 #: Frames up to this multiple of `max_frame_bytes` get a polite refusal; beyond it libzmq hangs up on the sender.
 POLITE_FACTOR: Final = 4
+_NOBLOCK: Final = int(zmq.NOBLOCK)
 BAD_FRAME_LOG_SPACING_S: Final = 1.0
 
 Port = Annotated[int, annotated_types.Ge(0), annotated_types.Le(65535)]
@@ -202,8 +203,8 @@ class BusServer:
         except QueueFull as error:
             self.counters["dropped"] += 1
             self._log_bad_frame("message not published", str(error))
-            return
-        self._send_market(frame)
+        else:
+            self._send_market(frame)
 
     def reply(
         self,
@@ -237,13 +238,13 @@ class BusServer:
 
     def _send_market(self, frame: bytes) -> None:
         # XPUB without NODROP never blocks: it drops for the reader that is full, and only for that one.
-        self._sockets["market"].send(frame, zmq.NOBLOCK)
+        self._sockets["market"].send(frame, _NOBLOCK)
         self._look_again()
 
     def _send_reply(self, client: Client, frames: list[bytes]) -> None:
         envelope = [client.route, b""] if client.delimiter else [client.route]
         try:
-            self._sockets[client.socket].send_multipart([*envelope, *frames], zmq.NOBLOCK)
+            self._sockets[client.socket].send_multipart([*envelope, *frames], _NOBLOCK)
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 raise
@@ -269,7 +270,7 @@ class BusServer:
             return
         for _ in range(FRAMES_PER_TURN):
             try:
-                frames = socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                frames = socket.recv_multipart(_NOBLOCK, copy=False)
             except zmq.Again:
                 return
             if name == "market":

@@ -210,7 +210,10 @@ JSON = st.recursive(
 @given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_no_bytes_at_all_break_the_decoder(frame):
     """Whatever arrives: a Request or a BadMessage, no other exception."""
-    for decode in (lambda: codec.decode_request(frame, TRADE_ARGS), lambda: codec.decode_market(b"fills/\n" + frame)):
+    for decode in (
+        lambda: codec.decode_request(frame, TRADE_ARGS),
+        lambda: (codec.decode_market(b"fills/\n" + frame).body, 1),
+    ):
         with contextlib.suppress(BadMessage):
             assert decode() is not None
 
@@ -222,6 +225,18 @@ def test_no_argument_at_all_breaks_the_boundary(damage):
     with contextlib.suppress(BadMessage):
         args = codec.decode_request(frame, TRADE_ARGS).args
         assert 0 < args.limit_price < 1e7 and args.quantity >= 1
+
+
+@given(JSON.map(lambda value: json.dumps(value).encode()))
+def test_body_is_read_the_same_way_twice(text):
+    """Parsed late or never: `body`, `body_as` and equality agree, and a broken body is a BadMessage."""
+    frame = b'fills/\n{"v":1,"kind":"fill","seq":1,"epoch":"e","sent_ns":2,"body":' + text + b"}"
+    with contextlib.suppress(BadMessage):
+        message = codec.decode_market(frame)
+        assert message == codec.decode_market(frame) and message.body is message.body
+        assert hash(message) == hash(codec.decode_market(frame))
+        with contextlib.suppress(BadMessage):
+            assert isinstance(codec.body_as(codec.decode_market(frame), Bar), Bar)
 
 
 @given(st.text(max_size=20), st.integers(0, 2**62), st.integers(0, 2**62), JSON)
