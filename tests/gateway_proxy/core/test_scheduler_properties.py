@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
+from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -214,3 +217,48 @@ def test_refused_job_takes_nothing(plan: list[tuple[str, object, int]], extra: J
     world.push(replace(extra, deadline=None), 20)
 
     assert rig.scheduler.stats(rig.now)["rules"] == before
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_ten_greedy_engines_use_the_budget_and_break_nothing(strict: bool, seed: int) -> None:
+    """Half an hour of more demand of every kind than IB allows: no violation, and the whole budget is used."""
+    dice, rig = Random(seed), Rig(PacingSettings(strict_history=strict))
+    kinds = [
+        C.HISTORY_SMALL,
+        C.HISTORY_LARGE,
+        C.HEAD_STAMP,
+        C.REALTIME_BARS,
+        C.QUOTE,
+        C.SNAPSHOT,
+        C.CONTRACT,
+        C.SYMBOLS,
+    ]
+    ends: list[tuple[float, int, Job]] = []
+
+    def went(granted: Granted) -> None:
+        heappush(ends, (rig.now + dice.uniform(0.05, 2.0), granted.job.job_id, granted.job))
+
+    for second in range(1_800):
+        for _ in range(dice.randint(0, 8)):
+            series = f"S{dice.randint(0, 40)}"
+            keys = Keys(identical=f"{series} {rig.ids // 2}", series=series, weight=dice.choice([1, 1, 2]))
+            owner, lane = f"engine{dice.randint(0, 9)}", dice.choice([Lane.INTERACTIVE, Lane.STREAM, Lane.BACKFILL])
+            try:
+                rig.push(dice.choice(kinds), lane, owner=owner, keys=keys, deadline=rig.now + 400.0)
+            except QueueFull:
+                continue
+        while ends and ends[0][0] <= second + 1:
+            at, _, job = heappop(ends)
+            rig.run(at, went)
+            rig.answer(job, latency_s=1.0)
+            rig.scheduler.release(job.job_id, rig.now)
+        rig.run(second + 1.0, went)
+
+    arrivals, latest = [], 0.0
+    for sent_at, granted in rig.sent:
+        latest = max(latest, sent_at + dice.uniform(0.0, 0.099))
+        arrivals.append((latest, granted.job))
+    assert violations(arrivals, 100, strict=strict) == []
+    small = {C.HISTORY_SMALL, C.HEAD_STAMP, C.REALTIME_BARS} | ({C.HISTORY_LARGE} if strict else set())
+    assert sum(job.keys.weight for _, job in arrivals if job.request_class in small) >= 0.97 * 180
