@@ -7,7 +7,7 @@ events; it knows no message and no socket. Codes and texts: rule book 5.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gateway_sim.accounts import Account, commission_of
 from gateway_sim.calendar import local
@@ -21,6 +21,7 @@ from gateway_sim.matching import (
     follow_market,
     is_triggered,
 )
+from gateway_sim.order_events import Event, FillNews, Notice, OrderNews, WhatIfNews
 from gateway_sim.order_messages import OPTION_VENUE, STOCK_VENUE
 from gateway_sim.order_request import PlaceOrder
 from gateway_sim.order_rules import Refusal, acceptance_refusal, modification_refusal
@@ -30,38 +31,6 @@ from gateway_sim.timestamps import parse_when
 CANCELLED_TEXT = "Order Canceled - reason:"
 ORDERS_MAX = 20_000
 """Orders kept; the oldest finished ones are forgotten beyond it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """An error or warning about an order id of a client."""
-
-    client_id: int
-    order_id: int
-    code: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class OrderNews:
-    """The order's state is to be told. opened: with the openOrder message in front."""
-
-    order: Order
-    status: str
-    opened: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class FillNews:
-    execution: Execution
-
-
-@dataclass(frozen=True, slots=True)
-class WhatIfNews:
-    order: Order
-
-
-Event = Notice | OrderNews | FillNews | WhatIfNews
 
 
 class Blotter:
@@ -122,15 +91,24 @@ class Blotter:
     # --- what clients ask ---
 
     def place(
-        self, request: PlaceOrder, contract: Contract | None, client_id: int, now: float, market_s: float
+        self,
+        request: PlaceOrder,
+        contract: Contract | None,
+        client_id: int,
+        now: float,
+        market_s: float,
+        any_id: bool = False,
     ) -> None:
-        """A new order, a modification or a what-if. now: elapsed seconds; market_s: market epoch seconds."""
+        """A new order, a modification or a what-if. now: elapsed seconds; market_s: market epoch seconds.
+
+        any_id: the id need not be above all earlier ones (orders placed by hand, or delayed inside the Gateway).
+        """
         self._now = now
         known = self._orders.get((client_id, request.order_id))
         if known is not None and not request.what_if:
             self._modify(known, request, contract, market_s)
             return
-        refusal = self._refusal(request, contract, client_id, market_s)
+        refusal = self._refusal(request, contract, client_id, market_s, any_id)
         if refusal is not None or contract is None:
             self._refuse(
                 request, client_id, refusal or Refusal(200, "No security definition has been found for the request")
@@ -172,8 +150,8 @@ class Blotter:
 
     # --- what time does ---
 
-    def step(self, now: float, market_s: float) -> None:
-        """Try every live order against the market of this moment."""
+    def step(self, now: float, market_s: float, size_max: float | None = None) -> None:
+        """Try every live order against the market of this moment. size_max: at most so much trades at once."""
         self._now = now
         quotes: dict[int, Quote] = {}
         for order in [o for o in self._orders.values() if o.is_live]:
@@ -187,7 +165,7 @@ class Blotter:
             quote = quotes.get(order.contract.con_id)
             if quote is None:
                 quote = quotes[order.contract.con_id] = self._market.quote(order.contract, market_s)
-            self._try(order, quote, market_s)
+            self._try(order, quote, market_s, size_max)
 
     def close_day(self, market_s: float, opened_s: float) -> None:
         """The regular close: day orders placed before it expire, expired options are settled in cash."""
@@ -229,6 +207,41 @@ class Blotter:
         for child in self._children(order):
             self.finish(child, market_s, reason, code, text)
 
+    # --- what only faults do ---
+
+    def lose_last(self, count: int, rollback: bool) -> None:
+        """Forget the last orders as if they had never come; with rollback their ids are given out again."""
+        for key, order in list(self._orders.items())[-count:] if count > 0 else []:
+            del self._orders[key]
+            self._by_perm.pop(order.perm_id, None)
+            self.executions = [execution for execution in self.executions if execution.order is not order]
+        if rollback:
+            self._highest_id = {}
+            for client_id, order_id in self._orders:
+                self._highest_id[client_id] = max(self._highest_id.get(client_id, 0), order_id)
+
+    def fork(self, order: Order, request: PlaceOrder) -> None:
+        """A second live order of the same client and id, with another perm id; the first is known by perm id only."""
+        first_key = (order.client_id, -order.perm_id)
+        self._orders[first_key] = order
+        twin = Order(
+            replace(request, account=self.account.name),
+            order.contract,
+            order.client_id,
+            self._take_perm_id(),
+            self._now,
+        )
+        self._orders[(order.client_id, order.order_id)] = twin
+        self._by_perm[twin.perm_id] = twin
+        twin.change_status(order.status)
+        twin.activated_s = order.activated_s
+        self._events.append(OrderNews(twin, twin.status))
+
+    def fill_late(self, order: Order, price: float, market_s: float) -> None:
+        """An order whose cancel was confirmed trades all the same."""
+        if order.remaining > 0.0:
+            self._book_fill(order, Fill(price, order.remaining), market_s)
+
     # --- inside ---
 
     def _take_perm_id(self) -> int:
@@ -244,12 +257,12 @@ class Blotter:
             self._by_perm.pop(self._orders.pop(key).perm_id, None)
 
     def _refusal(
-        self, request: PlaceOrder, contract: Contract | None, client_id: int, market_s: float
+        self, request: PlaceOrder, contract: Contract | None, client_id: int, market_s: float, any_id: bool
     ) -> Refusal | None:
         if contract is None:
             return Refusal(200, "No security definition has been found for the request")
         used = request.order_id <= self._highest_id.get(client_id, 0) or (client_id, request.order_id) in self._refused
-        if used and not request.what_if:
+        if used and not request.what_if and not any_id:
             return Refusal(103, "Duplicate order id")
         if request.parent_id:
             parent = self._orders.get((client_id, request.parent_id))
@@ -334,7 +347,7 @@ class Blotter:
         until = parse_when(order.request.good_till, local(market_s).date())
         return until is not None and market_s >= until
 
-    def _try(self, order: Order, quote: Quote, market_s: float) -> None:
+    def _try(self, order: Order, quote: Quote, market_s: float, size_max: float | None) -> None:
         request = order.request
         if request.good_after:
             after = parse_when(request.good_after, local(market_s).date())
@@ -352,7 +365,8 @@ class Blotter:
             self._events.append(OrderNews(order, Status.SUBMITTED))
         fill = fill_against(order, quote, order.perm_id in self._resting)
         if fill is not None:
-            self.fill(order, fill, market_s)
+            quantity = fill.quantity if size_max is None else min(fill.quantity, size_max)
+            self.fill(order, Fill(fill.price, quantity), market_s)
         else:
             self._resting.add(order.perm_id)
         if request.tif in ("IOC", "FOK") and order.is_live:
@@ -360,6 +374,10 @@ class Blotter:
 
     def fill(self, order: Order, fill: Fill, market_s: float) -> None:
         """Book a fill of an order and everything that follows from it."""
+        self._book_fill(order, fill, market_s)
+        self._settle_linked(order, fill, market_s)
+
+    def _book_fill(self, order: Order, fill: Fill, market_s: float) -> None:
         commission = commission_of(order.contract, fill.quantity, fill.price)
         profit = self.account.apply_fill(order.contract, order.sign * fill.quantity, fill.price, commission)
         order.filled += fill.quantity
@@ -375,9 +393,9 @@ class Blotter:
         self.executions.append(execution)
         if order.remaining <= 1e-9:
             order.completed_s, order.completed_status = market_s, f"Filled Size: {order.filled:g}"
-            order.change_status(Status.FILLED)
+            if order.status is not Status.CANCELLED:  # a fill after a confirmed cancel leaves the status as it is
+                order.change_status(Status.FILLED)
         self._events.append(FillNews(execution))
-        self._settle_linked(order, fill, market_s)
 
     def _settle_linked(self, order: Order, fill: Fill, market_s: float) -> None:
         """Siblings of a bracket and members of an OCA group: cancelled by a full fill, reduced by a partial one."""

@@ -119,7 +119,7 @@ class HistoryDesk:
             return
         query = Query(session, request, contract, planned)
         self._queries[key] = query
-        if self._is_silenced(planned):
+        if self._silenced(counted=True):
             return
         query.answer = floor.agenda.after(delay, lambda now: self._answer(key, query))
 
@@ -153,6 +153,9 @@ class HistoryDesk:
         """Count a historical-like request. Returns whether it is refused or ignored, and how much later it is
         answered."""
         floor = self._floor
+        if floor.faults.is_on("pacing_explicit", floor.now):
+            floor.error(session, req_id, 162, PACING_TEXT, kind)
+            return True, 0.0
         breach = floor.judge.history(charge, floor.now)
         if breach is None:
             self._late = 0
@@ -168,9 +171,16 @@ class HistoryDesk:
         self._late += 1
         return False, min(120.0, SLOW_PER_REQUEST_S * self._late)
 
-    def _is_silenced(self, planned: Plan) -> bool:
+    def _silenced(self, counted: bool = False) -> bool:
+        """Whether a fault keeps historical requests unanswered; a counted one brings the lock-out nearer."""
         faults, now = self._floor.faults, self._floor.now
-        return any(faults.is_on(name, now) for name in ("hmds_silent", "hmds_lockout", "hmds_down"))
+        if faults.is_on("hmds_lockout", now):
+            left = int(faults.number("hmds_lockout", "after", 0))
+            if left <= 0:
+                return True
+            if counted:
+                faults.set_number("hmds_lockout", "after", left - 1)
+        return faults.history_silent(now)
 
     def _wake(self) -> float:
         """Wake the history farm if it sleeps; returns the seconds that takes. Slowness of a sick farm is added here."""
@@ -195,7 +205,7 @@ class HistoryDesk:
 
     def _answer(self, key: tuple[int, int], query: Query) -> None:
         floor, request, planned = self._floor, query.request, query.plan
-        if self._is_silenced(planned):
+        if self._floor.faults.history_silent(floor.now):
             return
         query.answer = None
         session, req_id, now_s = query.session, request.req_id, floor.market_s
@@ -239,7 +249,7 @@ class HistoryDesk:
     def _update(self, query: Query) -> None:
         """Send the growing bar; when it has ended, its final form first and then the new one."""
         floor, request = self._floor, query.request
-        if floor.faults.is_on("freeze_feed", floor.now) or floor.faults.is_on("upstream_lost", floor.now):
+        if floor.faults.feed_frozen(floor.now):
             return
         now_s = floor.market_s
         bars = floor.history.bars(
@@ -303,7 +313,7 @@ class HistoryDesk:
         identity = ("head", contract.con_id, request.what, request.regular_only)
         charge = HistoryCharge(identity, (contract.con_id, request.contract.exchange, request.what), 1, True)
         refused, extra = self.judge_history(session, charge, request.req_id, "reqHeadTimeStamp")
-        if refused or self._any_silence():
+        if refused or self._silenced(counted=True):
             return
         day = floor.calendar.current(floor.market_s)
         years = HEAD_YEARS.get(contract.sec_type, 0)
@@ -314,11 +324,6 @@ class HistoryDesk:
             floor.answered(session, "reqHeadTimeStamp", request.req_id)
 
         floor.agenda.after(floor.dice(*WARM_DELAY_S) + self._wake() + extra, send)
-
-    def _any_silence(self) -> bool:
-        return any(
-            self._floor.faults.is_on(name, self._floor.now) for name in ("hmds_silent", "hmds_lockout", "hmds_down")
-        )
 
     def _histogram(self, session: Session, request: HistogramRequest) -> None:
         floor = self._floor
@@ -349,7 +354,7 @@ class HistoryDesk:
             (contract.con_id, request.contract.exchange, request.what), 2 if request.what == "BID_ASK" else 1, True,
         )  # fmt: skip
         refused, extra = self.judge_history(session, charge, request.req_id, "reqHistoricalTicks")
-        if refused or self._any_silence():
+        if refused or self._silenced(counted=True):
             return
 
         def send(now: float) -> None:

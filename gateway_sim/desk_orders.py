@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 from gateway_sim import messages, order_messages
 from gateway_sim.accounts import commission_of
-from gateway_sim.blotter import Event, FillNews, Notice, OrderNews, WhatIfNews
 from gateway_sim.calendar import TradingDay
 from gateway_sim.floor import Floor, Handler
+from gateway_sim.order_events import Event, FillNews, Notice, OrderNews, WhatIfNews
 from gateway_sim.order_request import PlaceOrder
 from gateway_sim.orders import Order, Status
 from gateway_sim.requests import CancelOrder, ExecutionsRequest, Plain, Switch
@@ -49,12 +49,16 @@ class OrderDesk:
     # --- requests ---
 
     def _place(self, session: Session, request: PlaceOrder) -> None:
+        self.place(session.client_id, request)
+
+    def place(self, client_id: int, request: PlaceOrder, any_id: bool = False) -> None:
+        """Bring an order to the blotter; any_id as there."""
         floor = self._floor
         contract = (
             None if floor.faults.false_unknown(floor.now) else floor.book.find_one(request.contract, floor.market_s)
         )
         self._catch_up()
-        floor.blotter.place(request, contract, session.client_id, floor.now, floor.market_s)
+        floor.blotter.place(request, contract, client_id, floor.now, floor.market_s, any_id)
         self.publish()
         self._arm()
 
@@ -141,12 +145,14 @@ class OrderDesk:
         if not floor.blotter.has_live():
             self._stepped_until = now
             return
-        if floor.faults.is_on("upstream_lost", now):
-            return
+        if floor.faults.upstream_lost(now):
+            return  # orders are kept and work again once the link is back (rule book 5.6)
         at = self._stepped_until
         while at < now:
             at = min(now, at + STEP_MAX_S)
-            floor.blotter.step(at, floor.clock.market_time(at))
+            small = floor.faults.is_on("small_fills", at)
+            size_max = floor.faults.number("small_fills", "quantity", 1) if small else None
+            floor.blotter.step(at, floor.clock.market_time(at), size_max)
             self.publish()
         self._stepped_until = now
 
@@ -176,15 +182,19 @@ class OrderDesk:
     def publish(self) -> None:
         """Turn what happened in the blotter into ledger lines and messages."""
         for event in self._floor.blotter.events():
-            self._publish(event)
+            self.publish_one(event)
 
-    def _listeners(self, client_id: int) -> list[Session]:
+    def account_changed(self) -> None:
+        """Push positions and account values."""
+        self._on_fill()
+
+    def listeners(self, client_id: int) -> list[Session]:
         wanted = (client_id, self._master_client)
         return [session for session in self._floor.sessions() if session.client_id in wanted]
 
-    def _publish(self, event: Event) -> None:
+    def publish_one(self, event: Event) -> None:
         if isinstance(event, Notice):
-            for session in self._listeners(event.client_id):
+            for session in self.listeners(event.client_id):
                 self._floor.error(session, event.order_id, event.code, event.text, "placeOrder")
         elif isinstance(event, OrderNews):
             self._tell_order(event)
@@ -206,10 +216,12 @@ class OrderDesk:
     def _tell_order(self, news: OrderNews) -> None:
         order = news.order
         self._record_order(order, str(news.status))
-        for session in self._listeners(order.client_id):
-            if news.opened:
-                self._floor.tell(session, order_messages.open_order(session.version, order, str(news.status)))
-            self._floor.tell(session, order_messages.order_status(order, str(news.status)))
+        doubled = self._floor.faults.is_on("doubled_order_messages", self._floor.now)
+        for session in self.listeners(order.client_id):
+            for _ in range(2 if doubled else 1):
+                if news.opened:
+                    self._floor.tell(session, order_messages.open_order(session.version, order, str(news.status)))
+                self._floor.tell(session, order_messages.order_status(order, str(news.status)))
 
     def _tell_fill(self, news: FillNews) -> None:
         execution = news.execution
@@ -223,12 +235,19 @@ class OrderDesk:
         )  # fmt: skip
         status = Status.FILLED if order.status is Status.FILLED else Status.SUBMITTED
         self._record_order(order, str(status))
-        for session in self._listeners(order.client_id):
-            floor.tell(session, order_messages.execution_details(session.version, -1, execution))
-            floor.tell(session, order_messages.open_order(session.version, order, str(status)))
-            floor.tell(session, order_messages.order_status(order, str(status)))
-            if order.status is Status.FILLED:
+        doubled = floor.faults.is_on("doubled_order_messages", floor.now)
+        with_status = not floor.faults.is_on("fill_without_status", floor.now) and order.status is not Status.CANCELLED
+        for session in self.listeners(order.client_id):
+            for _ in range(2 if doubled else 1):
+                floor.tell(session, order_messages.execution_details(session.version, -1, execution))
+            if with_status:
                 floor.tell(session, order_messages.open_order(session.version, order, str(status)))
+                floor.tell(session, order_messages.order_status(order, str(status)))
+                if order.status is Status.FILLED:
+                    floor.tell(session, order_messages.open_order(session.version, order, str(status)))
+            if doubled:
+                floor.tell(session, order_messages.order_status(order, str(Status.SUBMITTED)))
+                floor.tell(session, order_messages.order_status(order, str(status)))
             floor.tell(session, order_messages.commission_report(execution))
         self._on_fill()
 
@@ -242,5 +261,5 @@ class OrderDesk:
             round(account.maintenance(mark_of), 2), round(change, 2), round(account.equity(mark_of), 2),
             commission_of(order.contract, order.quantity, price),
         )  # fmt: skip
-        for session in self._listeners(order.client_id):
+        for session in self.listeners(order.client_id):
             floor.tell(session, order_messages.open_order(session.version, order, "PreSubmitted", margins))

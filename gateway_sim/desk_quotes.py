@@ -170,10 +170,7 @@ class QuoteDesk:
 
     def _send(self, subscription: Subscription) -> None:
         floor = self._floor
-        frozen = any(
-            floor.faults.is_on(name, floor.now) for name in ("freeze_feed", "upstream_lost", "competing_session")
-        )
-        if frozen or subscription.silenced:
+        if floor.faults.feed_frozen(floor.now) or subscription.silenced:
             return
         market_s = floor.market_s - (DELAY_S if subscription.delayed else 0.0)
         missing = floor.faults.is_on("model_greeks_missing", floor.now)

@@ -61,7 +61,7 @@ class ReferenceDesk:
         )
         if floor.faults.is_on("chain_hang", floor.now) and len(found) > FREE_ROWS:
             return
-        if floor.faults.is_on("secdef_silent", floor.now):
+        if floor.faults.is_on("secdef_down", floor.now):
             return
         floor.agenda.after(delay, lambda now: self._send_details(session, request, found))
 

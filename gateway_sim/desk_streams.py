@@ -67,10 +67,7 @@ class StreamsDesk:
         self._floor.answered(session, kind, req_id)
 
     def _frozen(self) -> bool:
-        floor = self._floor
-        return any(
-            floor.faults.is_on(name, floor.now) for name in ("freeze_feed", "upstream_lost", "competing_session")
-        )
+        return self._floor.faults.feed_frozen(self._floor.now)
 
     def _count(self, kind: str) -> int:
         return sum(stream.kind == kind for stream in self._streams.values())

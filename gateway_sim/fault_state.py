@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import inf
 
+UPSTREAM_FAULTS = ("upstream_lost", "data_lost", "nightly_reset")
+FEED_FAULTS = ("freeze_feed", "farm_flap", "competing_session", *UPSTREAM_FAULTS)
+SILENT_HISTORY_FAULTS = ("hmds_silent", "hmds_down", "pacing_silent", "farm_flap")
+
 FaultValue = str | float | int | bool
 
 
@@ -26,6 +30,18 @@ class FaultState:
     def is_on(self, name: str, now: float) -> bool:
         return now < self._until.get(name, -inf)
 
+    def is_set(self, name: str) -> bool:
+        """Whether it was switched on and not yet off, even if its time has just run out."""
+        return name in self._until
+
+    def use_up(self, name: str) -> None:
+        """One of `count` occurrences happened; the last one switches the fault off."""
+        left = int(self.number(name, "count", 1)) - 1
+        if left <= 0:
+            self.switch_off(name)
+        else:
+            self._parameters[name]["count"] = left
+
     def active(self, now: float) -> list[str]:
         return sorted(name for name, until in self._until.items() if now < until)
 
@@ -34,8 +50,24 @@ class FaultState:
         value = self._parameters.get(name, {}).get(key, default)
         return default if isinstance(value, str) else float(value)
 
+    def set_number(self, name: str, key: str, value: float) -> None:
+        if name in self._parameters:
+            self._parameters[name][key] = value
+
     def text(self, name: str, key: str, default: str) -> str:
         return str(self._parameters.get(name, {}).get(key, default))
+
+    def feed_frozen(self, now: float) -> bool:
+        """Whether market data streams stand still."""
+        return any(self.is_on(name, now) for name in FEED_FAULTS)
+
+    def upstream_lost(self, now: float) -> bool:
+        """Whether the link to IB is down."""
+        return any(self.is_on(name, now) for name in UPSTREAM_FAULTS)
+
+    def history_silent(self, now: float) -> bool:
+        """Whether historical requests go unanswered."""
+        return any(self.is_on(name, now) for name in SILENT_HISTORY_FAULTS) or self.upstream_lost(now)
 
     def false_unknown(self, now: float) -> bool:
         """During the nightly reset look-ups of valid contracts fail with 200 (rule book 7)."""

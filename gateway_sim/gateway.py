@@ -13,7 +13,7 @@ from gateway_sim import messages
 from gateway_sim.accounts import Account
 from gateway_sim.agenda import Agenda, Appointment
 from gateway_sim.blotter import Blotter
-from gateway_sim.calendar import Calendar
+from gateway_sim.calendar import Calendar, local
 from gateway_sim.clock import MarketClock, parse_start
 from gateway_sim.contracts import ContractBook
 from gateway_sim.desk_account import AccountDesk
@@ -23,16 +23,20 @@ from gateway_sim.desk_quotes import QuoteDesk
 from gateway_sim.desk_reference import ReferenceDesk
 from gateway_sim.desk_streams import StreamsDesk
 from gateway_sim.effects import Close, Effect, PauseReading, Record, ResumeReading, Send
+from gateway_sim.fault_desk import FaultDesk
 from gateway_sim.fault_state import FaultState
 from gateway_sim.floor import Floor, Handler
 from gateway_sim.history import History
 from gateway_sim.ledger import Ledger
 from gateway_sim.limits import Breach, Judge
+from gateway_sim.line_gate import LineGate
 from gateway_sim.lines import Lines
 from gateway_sim.market import Market
+from gateway_sim.order_faults import OrderFaults
+from gateway_sim.order_request import PlaceOrder
 from gateway_sim.prices import PriceSource
-from gateway_sim.requests import StartApi, decode_request, request_name
-from gateway_sim.session import Session, Stage, VersionOffer, negotiated
+from gateway_sim.requests import Request, StartApi, decode_request, request_name
+from gateway_sim.session import UNNAMED, Session, Stage, VersionOffer, negotiated
 from gateway_sim.settings import GatewaySettings
 from gateway_sim.wire import WireError
 
@@ -68,6 +72,18 @@ class Gateway:
         self.quote_desk = QuoteDesk(self.floor, lines)
         self.streams_desk = StreamsDesk(self.floor, lines)
         self.order_desk = OrderDesk(self.floor, settings.master_client, self.account_desk.after_fill)
+        self._gate = LineGate()
+        self._order_faults = OrderFaults(self.floor, self.order_desk)
+        self.faults = FaultDesk(
+            self.floor,
+            self._gate,
+            lines,
+            (self.history_desk, self.quote_desk, self.streams_desk),
+            self._order_faults,
+            cut=lambda session, reason: self.close(session, reason, abort=True),
+            release=self._release_held,
+        )
+        self._zombies: dict[int, float] = {}
         reference = ReferenceDesk(self.floor, (settings.account,))
         self._handlers: dict[str, Handler] = {}
         for desk in (
@@ -103,14 +119,22 @@ class Gateway:
     def receive_connection(self, connection: int, peer: str, now: float) -> None:
         """Somebody connected; `connection` is the caller's number for it."""
         self.floor.agenda.run_due(now)
-        self._sessions[connection] = Session(connection, peer)
+        self._sessions[connection] = session = Session(connection, peer)
+        if self.floor.faults.is_on("restart", now) or self.floor.faults.is_on("restart_lost_orders", now):
+            self.close(session, "restarting", abort=True)
 
     def receive_bytes(self, connection: int, received: bytes, now: float) -> None:
         """Bytes arrived. Garbage drops that connection and no other."""
         self.floor.agenda.run_due(now)
+        passed = self._gate.incoming(connection, received)
+        if passed is not None:
+            self._process(connection, passed)
+
+    def _process(self, connection: int, received: bytes) -> None:
         session = self._sessions.get(connection)
         if session is None:
             return
+        received, cut = self._gate.cut(self._gate.cut_after_received, connection, received)
         try:
             for item in session.receive(received):
                 if isinstance(item, VersionOffer):
@@ -119,6 +143,8 @@ class Gateway:
                     self._receive_message(session, item)
         except WireError as error:
             self._drop(session, error.reason)
+        if cut:
+            self.close(session, "socket_cut", abort=True)
 
     def receive_disconnect(self, connection: int, now: float, reason: str = "client closed") -> None:
         """The connection is gone."""
@@ -145,6 +171,17 @@ class Gateway:
     def ready_sessions(self) -> list[Session]:
         return [session for session in self._sessions.values() if session.is_ready]
 
+    def status(self) -> dict[str, object]:
+        """Facts for people: time, clients, faults, counters."""
+        floor = self.floor
+        return {
+            "t": round(floor.now, 3),
+            "market_time": f"{local(floor.market_s):%Y-%m-%d %H:%M:%S}",
+            "clients": sorted(session.client_id for session in self.ready_sessions()),
+            "faults": floor.faults.active(floor.now),
+            "ledger": floor.ledger.counts,
+        }
+
     def close(self, session: Session, reason: str, abort: bool = False) -> None:
         """End a connection from our side."""
         self._flush_one(session.connection)
@@ -160,6 +197,9 @@ class Gateway:
     def _forget(self, session: Session, reason: str) -> None:
         session.close()
         self._sessions.pop(session.connection, None)
+        self._gate.forget(session.connection)
+        if session.client_id != UNNAMED and self.floor.faults.is_on("client_id_zombie", self.floor.now):
+            self._zombies[session.client_id] = self.floor.now
         self._outgoing.pop(session.connection, None)
         waiting = self._waiting.pop(session.connection, None)
         if waiting is not None and waiting.next is not None:
@@ -170,6 +210,8 @@ class Gateway:
         self.floor.ledger.record(self.floor.now, session.client_id, "disconnect", reason=reason)
 
     def _shake_hands(self, session: Session, offer: VersionOffer) -> None:
+        if self.floor.faults.is_on("api_hang_handshake", self.floor.now):
+            return
         version = negotiated(offer)
         if version is None:
             self.close(session, f"no common version with {offer.lowest}..{offer.highest}")
@@ -185,12 +227,13 @@ class Gateway:
             )
             self.close(session, "too many API clients")
             return
-        if any(other.client_id == request.client_id for other in self.ready_sessions()):
+        if self._is_taken(request.client_id):
             floor.ledger.record(floor.now, request.client_id, "violation", rule="duplicate_client_id", limit=1, seen=2)
             self._tell(session, messages.error(session.version, -1, 326, DUPLICATE_CLIENT_TEXT))
             self.close(session, "client id in use")
             return
         session.start(request.client_id)
+        self._order_faults.client_started(session)
         floor.ledger.record(
             floor.now, session.client_id, "connect", version=session.version, peer=session.peer,
             market_time=round(floor.market_s, 3),
@@ -203,6 +246,11 @@ class Gateway:
             (2158, "Sec-def data farm connection is OK:secdefnj"),
         ):
             self._tell(session, messages.error(session.version, -1, code, text))
+
+    def _is_taken(self, client_id: int) -> bool:
+        """Whether a client has the id, or (fault client_id_zombie) had it until lately."""
+        zombie = client_id in self._zombies and self.floor.faults.is_on("client_id_zombie", self.floor.now)
+        return zombie or any(other.client_id == client_id for other in self.ready_sessions())
 
     # --- messages ---
 
@@ -268,6 +316,7 @@ class Gateway:
             if judge.message_room_at(session.connection, self.floor.now) > self.floor.now:
                 self._release_later(session, waiting)
                 return
+            judge.message(session.connection, self.floor.now)
             self._serve(session, waiting.messages.popleft())
         self._effects.append(ResumeReading(session.connection))
 
@@ -292,7 +341,14 @@ class Gateway:
             return
         number = getattr(request, "req_id", getattr(request, "order_id", None))
         floor.ledger.record(floor.now, session.client_id, "request", kind=kind, req_id=number)
-        handler = self._handlers.get(kind)
+        self.faults.count(kind)
+        if floor.faults.is_on("api_hang_requests", floor.now):
+            return
+        if not self._order_faults.intercept(session, request, self._dispatch):
+            self._dispatch(session, request, kind)
+
+    def _dispatch(self, session: Session, request: Request, kind: str | None = None) -> None:
+        handler = self._handlers.get(kind or ("placeOrder" if isinstance(request, PlaceOrder) else "cancelOrder"))
         if handler is not None:
             handler(session, request)
 
@@ -314,8 +370,34 @@ class Gateway:
 
     def _flush_one(self, connection: int) -> None:
         outgoing = self._outgoing.pop(connection, None)
-        if outgoing:
-            self._effects.append(Send(connection, bytes(outgoing)))
+        passed = self._gate.outgoing(connection, bytes(outgoing)) if outgoing else None
+        if passed:
+            self._send(connection, passed)
+
+    def _send(self, connection: int, data: bytes) -> None:
+        data, cut = self._gate.cut(self._gate.cut_after_sent, connection, data)
+        self._effects.append(Send(connection, data))
+        session = self._sessions.get(connection)
+        if cut and session is not None:
+            self.close(session, "socket_cut")
+
+    def _release_held(self, budget: int | None) -> None:
+        """Hand on what a stall held back; budget: only so many bytes of output."""
+        if budget is not None:
+            self._flush()
+            for connection, data in self._gate.output.take_some(budget):
+                self._send(connection, data)
+            return
+        faults, now = self.floor.faults, self.floor.now
+        stalled = faults.is_on("mute", now)
+        self._gate.hold_input = stalled or faults.is_on("read_stall", now)
+        self._gate.hold_output = stalled or faults.is_on("write_stall", now) or faults.is_on("slow_line", now)
+        if not self._gate.hold_output:
+            for connection, data in self._gate.output.take():
+                self._send(connection, data)
+        if not self._gate.hold_input:
+            for connection, data in self._gate.input.take():
+                self._process(connection, data)
 
 
 def _message_id(fields: list[str]) -> int:

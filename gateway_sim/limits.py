@@ -165,7 +165,7 @@ class Judge:
         """Count one message of a connection; a breach is not counted into the window (unless merely recorded)."""
         log = self._message_log(connection)
         breach = log.would_breach(now)
-        if breach is None or self.settings.messages != "reject":
+        if breach is None or self.settings.messages == "record":
             log.add(now)
         return breach
 

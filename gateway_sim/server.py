@@ -17,13 +17,21 @@ OUTPUT_BYTES_MAX = 32 * 1024 * 1024
 class GatewayServer:
     """Runs one Gateway on the running event loop.
 
-    speed: simulated seconds per loop second. write_line: receives each ledger line without newline.
+    speed: simulated seconds per loop second. write_line: receives each ledger line without newline. tap: sees every
+    byte sent, in order.
     """
 
-    def __init__(self, gateway: Gateway, speed: float = 1.0, write_line: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        speed: float = 1.0,
+        write_line: Callable[[str], None] | None = None,
+        tap: Callable[[bytes], None] | None = None,
+    ) -> None:
         self.gateway = gateway
         self._speed = speed
         self._write_line = write_line
+        self._tap = tap
         self._loop = asyncio.get_running_loop()
         self._origin = self._loop.time()
         self._clients: dict[int, _ClientProtocol] = {}
@@ -105,6 +113,8 @@ class GatewayServer:
         if client is None:
             return
         if isinstance(effect, Send):
+            if self._tap is not None:
+                self._tap(effect.data)
             client.send(effect.data)
         elif isinstance(effect, Close):
             client.close(effect.abort)

@@ -195,6 +195,10 @@ class Bench:
         self.gateway.receive_disconnect(client.number, self.now)
         self.collect()
 
+    def paused(self) -> list[int]:
+        """Numbers of the clients whose bytes are not read at the moment."""
+        return [number for number, client in self.clients.items() if client.reading_paused]
+
     def events(self, name: str) -> list[dict[str, Any]]:
         return [line for line in self.ledger if line["event"] == name]
 
