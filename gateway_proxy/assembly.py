@@ -6,6 +6,7 @@ here, once; IB's windows and market times are seconds of the clock already and s
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,10 +36,17 @@ def runtime_dir(settings: Settings) -> Path:
 
 
 def journal_path(settings: Settings) -> Path:
-    """One journal per mode beside the runtime directory's files, unless the configuration names a path."""
+    """One journal per mode, unless the configuration names a path; never where a reboot would erase it.
+
+    A directory that was chosen ($GATEWAY_PROXY_RUNTIME, [bus] runtime_dir) is used, else $XDG_STATE_HOME/gateway-proxy
+    or ~/.local/state/gateway-proxy: the usual runtime directory lies in memory, and order ids must outlive it.
+    """
     if settings.journal.path:
         return Path(settings.journal.path).expanduser()
-    return runtime_dir(settings) / f"journal-{settings.trading.mode}.sqlite3"
+    chosen = os.environ.get("GATEWAY_PROXY_RUNTIME") or settings.bus.runtime_dir
+    state_home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    directory = Path(chosen).expanduser() if chosen else state_home / "gateway-proxy"
+    return directory / f"journal-{settings.trading.mode}.sqlite3"
 
 
 def core_settings(settings: Settings, *, live_confirmed: str) -> ProxySettings:

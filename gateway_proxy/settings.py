@@ -60,7 +60,7 @@ class TradingSettings:
 class JournalSettings:
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
 
-    path: str = ""  # the order journal; "" puts it into the state directory, one file per account kind
+    path: str = ""  # the order journal; "": one per mode in ~/.local/state/gateway-proxy
 
 
 @dataclass(frozen=True, slots=True)

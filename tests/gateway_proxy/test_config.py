@@ -191,3 +191,15 @@ def test_dry_run_needs_no_keys(file):
     settings = config.load(file(""), NO_ENVIRONMENT)
 
     assert config.require_live_keys(settings, live=False, account=None) is None  # type: ignore[func-returns-value]
+
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_shipped_configurations_are_good(path):
+    """They load as they are, and none that meets a real Gateway sends an order before somebody edits it."""
+    settings = config.load(path, NO_ENVIRONMENT)
+
+    assert settings.simulator.enabled or settings.trading.mode == "dry-run"
+    assert settings.engines
