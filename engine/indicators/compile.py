@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 #: Written out, because a wrong one is silent: "contract" allows fused multiply-add and keeps NaN and infinity as they
 #: are; the Python error model would test every division for zero and stop the loops from using vector instructions.
