@@ -49,7 +49,8 @@ def of_gateway(old: Body | None, new: Body) -> Iterator[Telling]:
         state = text(farm, "state")
         was = text(inner(old_farms, name), "state")
         light = lights.of(lights.FARM, state)
-        if was != state and (was or light is not Light.GREEN):
+        # A farm that falls asleep and wakes up again is ordinary life.
+        if was != state and not (light is Light.GREEN and lights.of(lights.FARM, was) in (Light.GREEN, Light.DARK)):
             yield Telling("farm", light, name, f"farm {was or 'unknown'} -> {state}", {"from": was, "to": state})
 
 
@@ -100,7 +101,7 @@ def of_process(name: str, old: Body | None, new: Body) -> Iterator[Telling]:
     light = lights.of(lights.WORKER, state)
     if restarts > restarts_before and old is not None:
         yield Telling("process", Light.AMBER, name, f"restarted ({restarts} times so far)", {"restarts": restarts})
-    elif state != was and (old is not None or light is Light.RED):
+    elif state != was and (light is Light.RED or lights.of(lights.WORKER, was) is Light.RED):
         yield Telling("process", light, name, f"{was or 'new'} -> {state}")
 
 
@@ -145,7 +146,9 @@ def of_verdict(new: Body) -> Iterator[Telling]:
     verdict = text(new, "verdict")
     light = lights.of_verdict(verdict)
     if light is not Light.GREEN:
-        asked = text(new, "request_class") or text(new, "subject") or "request"
+        evidence = inner(new, "evidence")
+        told = (text(new, "request_class"), text(evidence, "request_class"), text(evidence, "topic"))
+        asked = next(filter(None, told), "request")
         advice = text(new, "advice")
         yield Telling(
             "verdict", light, asked, verdict + (f": {advice}" if advice else ""), {"evidence": inner(new, "evidence")}

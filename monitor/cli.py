@@ -10,7 +10,7 @@ from gateway_proxy import ConfigError
 from monitor.judgement import EXIT_USAGE
 
 EXIT_CODES = """exit codes of --once:
-  0  ready, nothing red          2  Gateway down, or halted by the kill switch
+  0  ready, nothing red          2  Gateway down, or the proxy has halted
   1  degraded, or a red problem  3  no proxy answers
   64 wrong flag or configuration (all commands)"""
 

@@ -37,7 +37,7 @@ _EXIT_OF_STATE = {
 _ADVICE_OF_STATE = {
     "disconnected": "is IB Gateway running and logged in? gateway-proxy doctor tells more",
     "connecting": "is IB Gateway running and logged in? gateway-proxy doctor tells more",
-    "halted": "somebody pulled the kill switch; gateway-proxy kill --resume when the cause is known",
+    "halted": "the proxy has given up on this Gateway; gateway-proxy doctor tells why",
     "unknown": "the proxy runs but has not told its health yet",
 }
 

@@ -1,4 +1,4 @@
-"""One day as one HTML file: how well it was, when it was not, and why. Pure: rows and events in, text out.
+"""One day as one HTML file: how well it was, when it was not, and why. Rows and events in, text out.
 
 The file stands alone (no script, no link), so that it can be mailed and kept. Everything is escaped.
 """

@@ -27,6 +27,8 @@ PROCESS_PREFIX = "health/process/"
 PREFIXES = ("health/", "bars/", "chain/", "orders/", topics.FILLS, topics.POSITIONS, topics.ACCOUNT, topics.VERDICTS)
 
 VERDICT_NAMES_MAX = 50
+#: Parts of the evidence that have a place of their own in the view.
+ABOUT_REQUEST = frozenset(("request_class", "timeline"))
 
 Known = dict[str, tuple[Body, float]]
 
@@ -230,7 +232,7 @@ class MonitorState:
         self.tell(compare(name, before, body), wall_ns)
 
     def _fold_verdict(self, body: Body, wall_ns: int) -> None:
-        verdict = text(body, "verdict")
+        verdict, evidence = text(body, "verdict"), inner(body, "evidence")
         # The list of verdicts is closed; whatever else somebody may publish must not grow without end.
         known = verdict in self._verdict_counts or len(self._verdict_counts) < VERDICT_NAMES_MAX
         self._verdict_counts[verdict if known else "other"] += 1
@@ -239,12 +241,12 @@ class MonitorState:
                 number=self._verdict_counts.total(),
                 wall_ns=wall_ns,
                 verdict=verdict,
-                request_class=text(body, "request_class"),
-                subject=text(body, "subject") or text(body, "op"),
+                request_class=text(body, "request_class") or text(evidence, "request_class"),
+                subject=text(evidence, "topic") or text(evidence, "contract") or text(evidence, "subject"),
                 advice=text(body, "advice"),
                 light=lights.of_verdict(verdict),
-                evidence=inner(body, "evidence"),
-                timeline=inner(body, "timeline"),
+                evidence={plain(name): value for name, value in evidence.items() if name not in ABOUT_REQUEST},
+                timeline=inner(body, "timeline") or inner(evidence, "timeline"),
             )
         )
 

@@ -12,7 +12,7 @@ from textual.binding import Binding
 from textual.containers import Grid
 from textual.widgets import Footer, Input, RichLog, Static
 
-from gateway_proxy.errors import ProxyError
+from gateway_proxy import ProxyError
 from monitor.samples import Sample
 from monitor.tui import panels
 from monitor.tui.screens import DiagnosisScreen, TimelineScreen

@@ -258,11 +258,15 @@ class Day:
 
 SLOW_VERDICT: dict[str, Any] = {
     "verdict": "history_silent",
-    "request_class": "history",
-    "subject": "bars SPY 1min",
     "advice": "The Gateway answers, but historical requests do not: an HMDS fault or silent pacing.",
-    "evidence": {"rtt_ms": 3.0, "waited_s": 12.0, "farm": "ushmds idle"},
-    "timeline": {"queued_ms": 5200.0, "held_by": "history_10min", "gateway_ms": 12_000.0, "total_ms": 17_200.0},
+    "evidence": {
+        "request_class": "history_small",
+        "topic": "bars/SPY/1min/",
+        "rtt_ms": 3.0,
+        "waited_s": 12.0,
+        "farm": "ushmds idle",
+        "timeline": {"queued_ms": 5200.0, "held_by": "history_10min", "gateway_ms": 12_000.0, "total_ms": 17_200.0},
+    },
 }
 
 
