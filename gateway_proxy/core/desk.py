@@ -38,13 +38,17 @@ _CANCELS: Final[dict[type, Callable[[int], fx.Call]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a request ended. `answers` are its events in order; `code` and `text` are IB's when it was refused."""
+    """How a request ended. `answers` are its events in order; `code` and `text` are IB's when it was refused.
+
+    `about` names what was asked, so that one bad request can be told from a bad class.
+    """
 
     verdict: Verdict
     answers: tuple[Any, ...]
     timeline: Timeline
     code: int = 0
     text: str = ""
+    about: str = ""
 
     @property
     def ok(self) -> bool:
@@ -148,7 +152,8 @@ class Desk:
         if cancel is None:
             return
         try:
-            self.tell(cancel(request.req_id), RequestClass.UNSUBSCRIBE, Lane.STREAM, now)
+            # Its slot and lines are free again on our side, so it must leave before any data that will take them.
+            self.tell(cancel(request.req_id), RequestClass.UNSUBSCRIBE, Lane.PROBE, now)
         except QueueFull:
             self._effects.append(fx.Log("warning", "cancel refused by a full queue", {"req_id": request.req_id}))
 
@@ -255,7 +260,11 @@ class Desk:
         """A stream gave its first answer: that is its latency; slot and line stay taken."""
         assert request.sent_at is not None
         self._scheduler.finished(request.req_id, now, latency_s=now - request.sent_at, failed=False)
-        self._record(request.request_class, Outcome(Verdict.OK, (), self._timeline(request, now)), now)
+        self._record(
+            request.request_class,
+            Outcome(Verdict.OK, (), self._timeline(request, now), about=_about(request.call)),
+            now,
+        )
         self._judge(request, Verdict.OK, now)
 
     def _release(self, request: _Request, now: float, *, failed: bool) -> None:
@@ -265,7 +274,9 @@ class Desk:
             self._scheduler.release(request.req_id, now)
 
     def _end(self, request: _Request, verdict: Verdict, now: float, *, code: int = 0, text: str = "") -> None:
-        outcome = Outcome(verdict, tuple(request.answers), self._timeline(request, now), code, text)
+        outcome = Outcome(
+            verdict, tuple(request.answers), self._timeline(request, now), code, text, _about(request.call)
+        )
         self._record(request.request_class, outcome, now)
         self._judge(request, verdict, now)
         request.on_end(outcome, now)
@@ -295,6 +306,13 @@ class Desk:
             gateway_ms=round((now - sent_at) * 1e3, 3) if request.sent_at is not None else 0.0,
             total_ms=round((now - request.asked_at) * 1e3, 3),
         )
+
+
+def _about(call: fx.Call) -> str:
+    """The contract, and for history the bar size: what a trader would call the request."""
+    contract = getattr(call, "contract", None)
+    name = contract.key if contract is not None else getattr(call, "symbol", "")
+    return f"{name} {getattr(call, 'bar_size', '')}".strip()
 
 
 def _nothing_more(_outcome: Outcome, _now: float) -> None:

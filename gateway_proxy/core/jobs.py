@@ -12,7 +12,11 @@ from gateway_proxy.bus.messages import Contract
 
 
 class Lane(IntEnum):
-    """Urgency; a lower number always goes first. PROTECTIVE: cancels and exits. PROBE: health questions."""
+    """Urgency; a lower number always goes first.
+
+    PROTECTIVE: cancels of orders, and exits. PROBE: health questions, and cancels of data: these give back what other
+    data wait for, so they must reach the Gateway first.
+    """
 
     PROTECTIVE = 0
     ORDER = 1
