@@ -7,6 +7,7 @@ The unfinished bar is included (rule book 8).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -102,7 +103,8 @@ class History:
         volume, wap and count are only meaningful for TRADES.
         """
         regular_only = regular_only or contract.sec_type != "STK"
-        end_s = min(end_s, now_s + 1.0)
+        if end_s >= now_s:
+            end_s = math.floor(now_s) + 1.0  # the current second is shown, as in the quote
         if size_s >= DAY:
             return self._long_bars(contract, what, size_s, start_s, end_s)
         parts = []

@@ -12,8 +12,68 @@ from gateway_sim.wire import Field, FrameReader, encode, frame
 
 STOCK = ("STK", "", 0.0, "", "", "SMART", "", "USD", "", "")
 CONTRACTS: dict[str, tuple[Field, ...]] = {
-    symbol: (0, symbol, *STOCK) for symbol in ("SPY", "QQQ", "AAPL", "MSFT", "TSLA", "NVDA", "ZZZZ")
+    symbol: (0, symbol, *STOCK) for symbol in ("SPY", "QQQ", "AAPL", "MSFT", "TSLA", "NVDA", "F", "ZZZZ")
 }
+
+
+def order_fields(order_id: int, symbol: str = "SPY", **more: Any) -> list[Field]:
+    """placeOrder of version 178; more: action quantity kind limit aux tif ref transmit parent oca …"""
+    contract = more.get("contract") or CONTRACTS[symbol]
+    fields: list[Field] = [3, order_id, *contract, "", ""]
+    fields += [more.get("action", "BUY"), more.get("quantity", 1), more.get("kind", "MKT"), more.get("limit", "")]
+    fields += [more.get("aux", ""), more.get("tif", "DAY"), more.get("oca", ""), more.get("account", ""), "O", 0]
+    fields += [more.get("ref", ""), more.get("transmit", True), more.get("parent", 0), 0, 0, 0, 0]
+    fields += [more.get("outside", False), 0, "", "", "", more.get("good_till", ""), "", "", "", "", 0, "", -1]
+    fields += [more.get("oca_type", 0), "", "", 0, "", "", more.get("etrade", 0), 0, "", 0, "", "", "", "", "", 0]
+    fields += [
+        "",
+        "",
+        "",
+        "",
+        0,
+        0,
+        "",
+        more.get("trailing", ""),
+        "",
+        "",
+        "",
+        "",
+        "",
+        "",
+        "",
+        0,
+        "",
+        "",
+        0,
+        0,
+        "",
+        "",
+    ]
+    fields += [
+        more.get("what_if", False),
+        "",
+        0,
+        0,
+        0,
+        0,
+        "",
+        "",
+        "",
+        "",
+        "",
+        "",
+        0,
+        "",
+        "",
+        "",
+        "",
+        "",
+        "",
+        "",
+        "",
+    ]
+    fields += [0, 0, 0, 0, "", "", 0, "", ""]
+    return fields
 
 
 class Client:
@@ -77,63 +137,7 @@ class Client:
         self.send(1, 11, req_id, *contract, False, generic, snapshot, False, "")
 
     def order(self, order_id: int, symbol: str = "SPY", **more: Any) -> None:
-        """placeOrder of version 178; more: action quantity kind limit aux tif ref transmit parent oca …"""
-        contract = more.get("contract") or CONTRACTS[symbol]
-        fields: list[Field] = [3, order_id, *contract, "", ""]
-        fields += [more.get("action", "BUY"), more.get("quantity", 1), more.get("kind", "MKT"), more.get("limit", "")]
-        fields += [more.get("aux", ""), more.get("tif", "DAY"), more.get("oca", ""), more.get("account", ""), "O", 0]
-        fields += [more.get("ref", ""), more.get("transmit", True), more.get("parent", 0), 0, 0, 0, 0]
-        fields += [more.get("outside", False), 0, "", "", "", more.get("good_till", ""), "", "", "", "", 0, "", -1]
-        fields += [more.get("oca_type", 0), "", "", 0, "", "", more.get("etrade", 0), 0, "", 0, "", "", "", "", "", 0]
-        fields += [
-            "",
-            "",
-            "",
-            "",
-            0,
-            0,
-            "",
-            more.get("trailing", ""),
-            "",
-            "",
-            "",
-            "",
-            "",
-            "",
-            "",
-            0,
-            "",
-            "",
-            0,
-            0,
-            "",
-            "",
-        ]
-        fields += [
-            more.get("what_if", False),
-            "",
-            0,
-            0,
-            0,
-            0,
-            "",
-            "",
-            "",
-            "",
-            "",
-            "",
-            0,
-            "",
-            "",
-            "",
-            "",
-            "",
-            "",
-            "",
-            "",
-        ]
-        fields += [0, 0, 0, 0, "", "", 0, "", ""]
-        self.send(*fields)
+        self.send(*order_fields(order_id, symbol, **more))
 
     def cancel(self, order_id: int) -> None:
         self.send(4, 1, order_id, "")
