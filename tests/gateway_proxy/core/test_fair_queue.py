@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from heapq import heappop, heappush
+from random import Random
 from types import FrameType
 
 import pytest
 
-from gateway_proxy.core.scheduler import Keys, Lane, PacingSettings, RequestClass
+from gateway_proxy.core.scheduler import Job, Keys, Lane, PacingSettings, RequestClass
+from gateway_proxy.errors import QueueFull
 from tests.support.pacing import Rig
 
 C = RequestClass
@@ -70,6 +73,42 @@ def test_one_owner_alone_gets_everything() -> None:
     rig.run(600.0, rig.answer_grant)
 
     assert len(rig.sent) == 30
+
+
+def quiet_latencies_s(flood: bool, kind: RequestClass, answer_s: float) -> list[float]:
+    """A minute of one quiet request a second, sorted from best to worst; `flood` keeps another owner's queue full."""
+    dice, rig = Random(7), Rig(NARROW)
+    ends: list[tuple[float, int, Job]] = []
+    asked: dict[int, float] = {}
+    latencies_s = []
+    for tick in range(6_000):
+        at = tick / 100
+        while ends and ends[0][0] <= at:
+            rig.now, _, job = heappop(ends)
+            rig.answer(job)
+            if job.job_id in asked:
+                latencies_s.append(rig.now - asked.pop(job.job_id))
+        rig.now = at
+        try:
+            while flood:
+                rig.push(kind, owner="flooder")
+        except QueueFull as refused:
+            assert (refused.retry_in_s or 0.0) > 0.0
+        if tick % 100 == 50:
+            asked[rig.push(kind, owner="quiet").job_id] = at
+        for granted in rig.step():
+            heappush(ends, (at + answer_s * dice.uniform(0.8, 1.2), granted.job.job_id, granted.job))
+    return sorted(latencies_s)
+
+
+@pytest.mark.parametrize(("kind", "answer_s"), [(C.CONTRACT, 0.15), (C.HISTORY_LARGE, 0.3), (C.HISTORY_LARGE, 2.0)])
+def test_flooder_costs_the_others_less_than_their_quiet_latency(kind: RequestClass, answer_s: float) -> None:
+    """From question to answer, the quiet owner stays within twice what it had alone; the flooder is refused."""
+    alone, flooded = (quiet_latencies_s(flood, kind, answer_s) for flood in (False, True))
+
+    assert len(flooded) >= 55
+    assert flooded[len(flooded) // 2] <= 2 * alone[len(alone) // 2]
+    assert flooded[int(len(flooded) * 0.95)] <= 2 * alone[int(len(alone) * 0.95)]
 
 
 # ---------------------------------------------------------------- blocked keys
