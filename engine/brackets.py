@@ -13,6 +13,8 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge, Gt, Le, Lt
 
 _PENNY = Decimal("0.01")
+_ABOVE_THREE = {_PENNY: Decimal("0.05"), Decimal("0.05"): Decimal("0.10")}
+PENNIES_EVERYWHERE = frozenset({"SPY", "QQQ", "IWM"})
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,16 @@ class PriceGrid:
         return cls(exact)
 
     @classmethod
-    def with_tick(cls, min_tick: float) -> PriceGrid:
-        """One increment everywhere; a penny if the tick is not usable."""
-        usable = 0 < min_tick < 1000
-        return cls(((Decimal(0), Decimal(str(min_tick)) if usable else _PENNY),))
+    def of_option(cls, symbol: str, min_tick: float) -> PriceGrid:
+        """The grid of a US option class, of which IB's contract tells only the smallest increment.
+
+        From 3.00 on the increment is a nickel for penny classes and a dime for nickel classes, except for the few
+        classes that trade in pennies everywhere (rule book 9). A price on a coarser grid is on the finer one too.
+        """
+        small = Decimal(str(min_tick)) if 0 < min_tick < 1000 else _PENNY
+        if symbol in PENNIES_EVERYWHERE or small not in _ABOVE_THREE:
+            return cls(((Decimal(0), small),))
+        return cls(((Decimal(0), small), (Decimal(3), _ABOVE_THREE[small])))
 
     def down(self, price: float) -> float:
         """The highest grid price not above `price`; 0 if there is none."""

@@ -63,8 +63,8 @@ class Closer:
         contract = _contract(trade)
         assert contract is not None, "a quote was asked for it"
         number = len(trade.closings)
-        tick = trade.pick.min_tick if trade.pick else 0.01
-        limit = PriceGrid.with_tick(tick).down(bid) if bid and number <= LIMIT_ATTEMPTS else 0.0
+        grid = PriceGrid.of_option(trade.symbol, trade.pick.min_tick if trade.pick else 0.01)
+        limit = grid.down(bid) if bid and number <= LIMIT_ATTEMPTS else 0.0
         order = {
             "engine": self._engine,
             "client_order_id": closing_id,

@@ -161,7 +161,7 @@ class Desk:
         chosen = pick(chain, "C" if trade.side == "BUY" else "P", rules.strikes)
         if isinstance(chosen, str):
             return f"no option to trade: {chosen}"
-        prices = bracket(chosen.bid, chosen.ask, rules.bracket, PriceGrid.with_tick(chosen.min_tick))
+        prices = bracket(chosen.bid, chosen.ask, rules.bracket, PriceGrid.of_option(trade.symbol, chosen.min_tick))
         if isinstance(prices, str):
             return prices
         sized = size(
@@ -219,7 +219,6 @@ class Desk:
             self._lost(trade, str(body.get("reason", "")) if isinstance(body, dict) else "", now)
         elif state in TERMINAL and state != "filled":
             reason = str(body.get("reason") or state)
-            self._log("warning", "order refused", trade, code=state, why=reason)
             self._end(trade, Event.DEAD, f"{state}: {reason}")
         else:
             self._settle(trade, Event.ACCEPTED)
@@ -310,12 +309,12 @@ class Desk:
         if trade.bought > bought:
             if trade.opened_bar_ns is None:
                 trade.opened_bar_ns = self._bar_ns.get(trade.symbol, trade.bar_start_ns)
-            self._log("info", "entry filled", trade, quantity=trade.bought, price=trade.bought_at)
+            self._log("info", "entry filled", trade, quantity=trade.bought, price=_rounded(trade.bought_at))
         if trade.sold_by_exits > sold:
             for leg in update.legs:
                 if leg.leg != "entry" and leg.filled > 0:
                     event = f"{leg.leg.replace('_', ' ')} filled"
-                    self._log("info", event, trade, quantity=leg.filled, price=leg.average_price)
+                    self._log("info", event, trade, quantity=leg.filled, price=_rounded(leg.average_price))
                     trade.ending = event
 
     def _settle(self, trade: Trade, event: Event) -> None:
@@ -340,6 +339,7 @@ class Desk:
         """Over without a fill."""
         trade.ending = trade.ending or why
         trade.advance(event)
+        self._log("info", "order ended unfilled", trade, why=trade.ending)
         self._forget(trade)
 
     def _drop(self, trade: Trade, why: str) -> None:
@@ -405,3 +405,8 @@ class Desk:
 
 def _option_name(chosen: Pick | None) -> str:
     return chosen.contract.key if chosen is not None else ""
+
+
+def _rounded(price: float | None) -> float | None:
+    """For people: averages carry binary dust."""
+    return None if price is None else round(price, 6)

@@ -134,7 +134,7 @@ class Guards:
         rules, day = self.rules, self._day
         ended_ns = self._ended_bar_ns.get(symbol)
         if ended_ns is not None:
-            bars_ago = (clock.bar_start_ns - ended_ns) // (bar_s * 1_000_000_000)
+            bars_ago = max(0, (clock.bar_start_ns - ended_ns) // (bar_s * 1_000_000_000))
             if bars_ago <= rules.cool_down_bars:
                 return Stop("cool_down", f"{bars_ago} bars after the last trade, cool-down is {rules.cool_down_bars}")
         if len(self._open) >= rules.max_open:
