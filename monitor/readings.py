@@ -45,10 +45,12 @@ STREAMS_MAX = 400
 
 
 def gateway(body: Body, age_s: float, wall_ns: int) -> GatewayView:
-    since_ns = whole(body, "since_ns")
+    since_ns, market_time_ns = whole(body, "since_ns"), whole(body, "market_time_ns")
+    # `since_ns` is told in market time, which a simulator lets run faster than ours.
+    told_ns = market_time_ns or wall_ns
     return GatewayView(
         state=text(body, "state", "unknown") or "unknown",
-        since_s=max(0.0, (wall_ns - since_ns) / 1e9) if since_ns else None,
+        since_s=max(0.0, (told_ns - since_ns) / 1e9) if since_ns else None,
         reason=text(body, "reason"),
         mode=text(body, "mode"),
         connected=flag(body, "connected"),
@@ -58,7 +60,7 @@ def gateway(body: Body, age_s: float, wall_ns: int) -> GatewayView:
         clock_skew_s=number(body, "clock_skew_s"),
         loop_lag_ms=number(body, "loop_lag_ms"),
         last_message_age_s=number(body, "last_message_age_s"),
-        market_time_ns=whole(body, "market_time_ns"),
+        market_time_ns=market_time_ns,
         accounts=words(body, "accounts"),
         farms=tuple(
             FarmView(name, text(farm, "type"), text(farm, "state"), lights.of(lights.FARM, text(farm, "state")))

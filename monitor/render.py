@@ -143,7 +143,8 @@ def _percentiles(one: PercentilesView) -> str:
 def _pacing_lines(view: View) -> Iterator[str]:
     for rule in [rule for rule in view.pacing.rules if rule.used][:RULES_SHOWN]:
         scope = f" [{rule.scope}]" if rule.scope else ""
-        yield f"  budget    {rule.rule}{scope} {rule.used:g} of {rule.limit:g} in {duration(rule.window_s)}"
+        window = f" in {duration(rule.window_s)}" if rule.window_s else ""
+        yield f"  budget    {rule.rule}{scope} {rule.used:g} of {rule.limit:g}{window}"
     waiting = [lane for lane in view.pacing.lanes if lane.depth]
     if waiting:
         told = ", ".join(f"{lane.name} {lane.depth} (oldest {duration(lane.oldest_s)})" for lane in waiting)

@@ -55,7 +55,7 @@ def render_day(day: str, samples: list[Sample], events: list[Event]) -> str:
 def _stretches(samples: list[Sample]) -> Iterator[tuple[float, float, Sample]]:
     """(from, to, row): each row stands for the time since the one before, holes are left out."""
     typical_s = 10.0
-    for before, sample in zip([None, *samples[:-1]], samples, strict=True):
+    for before, sample in zip([None, *samples], samples, strict=False):
         to = sample.wall_ns / 1e9
         start = before.wall_ns / 1e9 if before is not None else to - typical_s
         yield (start if to - start < HOLE_S else to - typical_s), to, sample

@@ -14,8 +14,7 @@ ORDERS_SHOWN = 60
 FILLS_SHOWN = 60
 VERDICTS_SHOWN = 60
 EVENTS_OF_DAY_MAX = 2000
-#: Charts of a day need no more points than a screen has pixels.
-DAY_POINTS_MAX = 1440
+BARS_SHOWN = 240
 
 
 def of_view(view: View) -> dict[str, Any]:
@@ -57,7 +56,7 @@ def of_sample(sample: Sample) -> dict[str, Any]:
 def of_day(samples: list[Sample], events: list[Event]) -> dict[str, Any]:
     """The health strip as stretches of one light, [from, to, light, state] in seconds, and what happened."""
     stretches: list[list[Any]] = []
-    for before, sample in zip([None, *samples[:-1]], samples, strict=True):
+    for before, sample in zip([None, *samples], samples, strict=False):
         at = sample.wall_ns / 1e9
         # A hole longer than a minute is time nobody watched, not a long stretch of the last light.
         joins = before is not None and at - before.wall_ns / 1e9 < 60.0
@@ -72,12 +71,12 @@ def of_day(samples: list[Sample], events: list[Event]) -> dict[str, Any]:
 def of_market(market: MarketState, topic: str, fills: tuple[FillView, ...]) -> dict[str, Any]:
     """Bars of one topic in columns, with the indicators measured on them, signals, and our own fills in the symbol.
 
-    Market time may run faster than ours, so a fill is only placed by its own time stamp.
+    A fill is placed by its own time stamp, which is market time.
     """
-    bars = market.bars(topic)
+    bars = market.bars(topic)[-BARS_SHOWN:]
     symbol = topic.split("/")[1] if topic.count("/") >= 2 else ""
     measured = market.indicators(symbol)
-    names = sorted({name for values in measured.values() for name in values})
+    names = sorted({name for values in measured.values() for name in values} - {"open", "high", "low", "close"})
     return {
         "topic": topic,
         "topics": market.topics(),

@@ -36,7 +36,7 @@ function listen() {
 function drawPanels() {
   panels.head(view); panels.problems(view); panels.gateway(view); panels.pacing(view); panels.latency(view); panels.streams(view);
   panels.engines(view); panels.orders(view); panels.money(view); panels.verdicts(view);
-  const busiest = [...view.latency].sort((a, b) => b.gateway_ms.p99 - a.gateway_ms.p99);
+  const busiest = [...view.latency].sort((a, b) => b.gateway_ms.count - a.gateway_ms.count);
   offer($("latency-class"), busiest.map((one) => one.name).sort(), busiest.length ? busiest[0].name : "");
   charts.latency(rows, $("latency-class").value);
   charts.budgets(rows);

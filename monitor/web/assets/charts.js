@@ -99,10 +99,23 @@ function candles(first) {
           const top = y(Math.max(market.open[i], market.close[i]));
           ctx.fillRect(x - body / 2, top, body, Math.max(1, y(Math.min(market.open[i], market.close[i])) - top));
         }
+        for (const fill of market.fills) drawFill(plot, market, fill);
         ctx.restore();
       },
     },
   };
+}
+
+/** A triangle at the bar in which we bought (below it, pointing up) or sold (above it, pointing down). */
+function drawFill({ ctx, valToPos }, market, fill) {
+  let i = market.t.length - 1;
+  while (i >= 0 && market.t[i] > fill.t) i--;
+  if (i < 0) return;
+  const buy = fill.action === "BUY", size = 7 * devicePixelRatio, x = valToPos(i, "x", true);
+  const tip = valToPos(buy ? market.low[i] : market.high[i], "y", true) + (buy ? 4 : -4) * devicePixelRatio, base = tip + (buy ? size : -size);
+  ctx.fillStyle = colour(buy ? "up" : "down");
+  ctx.strokeStyle = colour("text");
+  ctx.beginPath(); ctx.moveTo(x, tip); ctx.lineTo(x - size * 0.7, base); ctx.lineTo(x + size * 0.7, base); ctx.closePath(); ctx.fill(); ctx.stroke();
 }
 
 export function latency(rows, name) {

@@ -1,6 +1,6 @@
 // One function per panel: takes the view, fills its place. No state of its own.
 
-import { $, chip, clock, el, facts, fill, fillIfNew, millis, number, profit, seconds, show, signed, table } from "./dom.js";
+import { $, chip, clock, el, facts, fill, fillIfNew, marketClock, millis, number, profit, seconds, show, signed, table } from "./dom.js";
 
 export function head(view) {
   $("verdict").className = "light-" + view.light;
@@ -43,7 +43,7 @@ export function gateway(view) {
 }
 
 export function pacing(view) {
-  const rules = view.pacing.rules.slice(0, 12);
+  const used = view.pacing.rules.filter((rule) => rule.used > 0), rules = used.slice(0, 12), idle = view.pacing.rules.length - used.length;
   fill($("rules"), ...rules.map((rule) => {
     const share = rule.limit > 0 ? rule.used / rule.limit : 0;
     const bar = el("progress.bar" + (share >= 0.95 ? ".red" : share >= 0.75 ? ".amber" : ""), { max: 1, value: Math.min(1, share) });
@@ -51,7 +51,7 @@ export function pacing(view) {
     const name = el("span", rule.rule + (rule.scope && rule.scope !== "all" ? " " + rule.scope : ""));
     name.title = rule.rule + " " + rule.scope + (rule.window_s ? ", in " + seconds(rule.window_s) : "");
     return el("div.budget", name, bar, el("span", rule.used + " / " + rule.limit + (rule.next_free_s > 0 ? " ·" + seconds(rule.next_free_s) : "")));
-  }));
+  }), idle ? el("div.none", idle + " more rules are not used at the moment") : null);
   const lanes = view.pacing.lanes.map((lane) => chip(lane.depth ? (lane.oldest_s > 10 ? "amber" : "open") : "green", lane.name + " " + lane.depth + (lane.depth ? ", oldest " + seconds(lane.oldest_s) : "")));
   fill($("lanes"), el("div.chips", lanes));
 }
@@ -90,7 +90,7 @@ export function orders(view) {
 }
 
 function orderLife(order) {
-  const steps = order.life.map(([ns, state, reason], i) => el("li", el("strong", state), " " + clock(ns) + (i ? ", " + millis((ns - order.life[i - 1][0]) / 1e6) + " later" : ""), reason ? el("div.dim", reason) : null));
+  const steps = order.life.map(([ns, state, reason], i) => el("li", el("strong", state), " " + marketClock(ns) + " ET" + (i ? ", " + millis((ns - order.life[i - 1][0]) / 1e6) + " later" : ""), reason ? el("div.dim", reason) : null));
   const legs = order.legs.map((leg) => [leg.leg.replace("_", " "), leg.state, leg.action + " " + leg.quantity, leg.limit_price === null ? "–" : number(leg.limit_price), leg.stop_price === null ? "–" : number(leg.stop_price), leg.filled, leg.average_price === null ? "–" : number(leg.average_price)]);
   show(order.action + " " + order.quantity + " " + order.contract, facts([["engine", order.engine], ["reference", order.client_order_id], ["simulated", order.simulated ? "yes (dry-run)" : null], ["reason", order.reason]]), el("h2", "Life"), el("ol.life", steps),
     legs.length ? table(["leg", "state", "order", "limit#", "stop#", "filled#", "average#"], legs, "") : null);
@@ -104,7 +104,7 @@ export function money(view) {
     all.append(facts([["net liquidation", account.net_liquidation === null ? null : number(account.net_liquidation) + " " + account.currency], ["available", account.available_funds === null ? null : number(account.available_funds)],
       ["today", account.daily_pnl === null ? null : signed(account.daily_pnl)], ["unrealized", account.unrealized_pnl === null ? null : signed(account.unrealized_pnl)]]));
     if (view.positions.length) all.append(el("div.chips", view.positions.map((one) => chip("green", one.contract + " " + (one.quantity > 0 ? "+" : "") + one.quantity + " @ " + number(one.average_cost)))));
-    all.append(table(["time", "fill~", "price#", "leg?", "realized#"], view.fills.map((one) => [clock(one.wall_ns), one.action + " " + one.quantity + " " + one.contract, number(one.price), one.leg.replace("_", " "), profit(one.realized_pnl)]), "no fill yet"));
+    all.append(table(["time ET", "fill~", "price#", "leg?", "realized#"], view.fills.map((one) => [marketClock(one.wall_ns), one.action + " " + one.quantity + " " + one.contract, number(one.price), one.leg.replace("_", " "), profit(one.realized_pnl)]), "no fill yet"));
     return all;
   });
 }
