@@ -8,6 +8,7 @@ session is ready: a change sent over a shaky link can leave two live orders (A6)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from gateway_proxy.bus.messages import CancelArgs, ModifyArgs
 from gateway_proxy.core import answers, simulated_fills
@@ -20,7 +21,7 @@ from gateway_proxy.core.risk import Risk
 from gateway_proxy.core.scribe import Scribe
 from gateway_proxy.core.submissions import Jobs, Submit, Waiter
 from gateway_proxy.core.tickets import exits_fault, off_grid
-from gateway_proxy.errors import JournalUnavailable, Refused
+from gateway_proxy.errors import JournalUnavailable, ProxyError, Refused
 
 _CHANGEABLE = (State.WORKING, State.PARTIAL)
 
@@ -186,8 +187,6 @@ class Changes:
         if change is Change.INTENT:
             reason = f"{what} not sent: pacing held it too long"
             self._scribe.changing(order, leg, what, ChangeEvent.SETTLE, reason=reason)
-            if what == "cancel":
-                self._answer_cancels(order, "unknown")
 
     def settle(self, order: Order) -> None:
         """Close the sub-machines of legs that ended, and answer whoever waits."""
@@ -198,20 +197,23 @@ class Changes:
                 self._scribe.changing(order, leg, "modify", ChangeEvent.SETTLE, reason=f"it is {leg.state.value}")
             self._settle_modification(order, leg)
         for exits in (False, True):
-            legs = self._asked(order, exits=exits)
-            answer = answers.cancellation(order, legs)
-            if answer is None and any(leg.cancel is Change.UNKNOWN for leg in legs):
-                answer = answers.body_of(order, "unknown")
-            if answer is not None:
-                self._reply_cancels(order, answer, exits=exits)
+            if (subject := _subject(order, exits=exits)) in self._cancels:
+                answer = self._cancel_answer(order, self._asked(order, exits=exits))
+                if answer is not None:
+                    for waiter in self._cancels.leave(subject):
+                        self._scribe.reply(waiter, answer)
 
-    def _answer_cancels(self, order: Order, state: str) -> None:
-        for exits in (False, True):
-            self._reply_cancels(order, answers.body_of(order, state), exits=exits)
-
-    def _reply_cancels(self, order: Order, answer: dict[str, object], *, exits: bool) -> None:
-        for waiter in self._cancels.leave(_subject(order, exits=exits)):
-            self._scribe.reply(waiter, answer)
+    @staticmethod
+    def _cancel_answer(order: Order, legs: tuple[Leg, ...]) -> dict[str, Any] | ProxyError | None:
+        """None while a cancel is on its way."""
+        if (answer := answers.cancellation(order, legs)) is not None:
+            return answer
+        changes = {leg.cancel for leg in legs if not leg.terminal}
+        if changes & {Change.INTENT, Change.SENT}:
+            return None
+        if Change.UNKNOWN in changes:
+            return answers.body_of(order, "unknown")
+        return Refused(f"the cancel was not sent; the order is still {order.state.value}")
 
     def _settle_modification(self, order: Order, leg: Leg) -> None:
         subject = _modification(order, leg)

@@ -87,7 +87,7 @@ class Reconciler:
             if change is Change.SENT:
                 self._scribe.changing(order, leg, what, ChangeEvent.LOSE)
             elif change is Change.INTENT:
-                self._scribe.changing(order, leg, what, ChangeEvent.SETTLE)
+                self._scribe.changing(order, leg, what, ChangeEvent.SETTLE, reason=f"{what} not sent: session lost")
 
     # ---------------------------------------------------------------- messages
 
