@@ -7,7 +7,7 @@ Sections named in `Rule.source` are those of the rule book.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from math import inf
 from typing import Annotated, ClassVar
@@ -67,6 +67,18 @@ class PacingSettings:
     queue_per_owner_max: Annotated[int, Ge(1)] = 2_000
     # orders, cancels and probes queued in all: a room of their own, never filled by data
     urgent_queue_max: Annotated[int, Ge(1)] = 1_000
+
+    def at_speed(self, speed: float) -> PacingSettings:
+        """The same for a clock that runs `speed` times faster than the network: margins and answers take real time.
+
+        IB's own windows stay as they are; at high speed the margins make the rates lower, never wrong.
+        """
+        return replace(
+            self,
+            window_margin_s=self.window_margin_s * speed,
+            second_margin_s=self.second_margin_s * speed,
+            large_slow_s=self.large_slow_s * speed,
+        )
 
 
 # ---------------------------------------------------------------- the table

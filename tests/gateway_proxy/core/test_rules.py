@@ -289,3 +289,13 @@ def test_second_flight_of_a_request_without_an_id_waits_for_the_first() -> None:
     rig.answer(first)
     rig.step()
     assert rig.when(second) == 0.0
+
+
+def test_fast_clock_widens_the_margins_and_nothing_else() -> None:
+    """At 30 simulated seconds a second, 100 ms on the network are 3 s of the clock; IB's windows stay."""
+    rules = {rule.name: rule for rule in rule_table(PacingSettings().at_speed(30.0))}
+
+    assert (rules["message_rate"].window_s, rules["message_rate"].margin_s) == (1.0, 3.0)
+    assert (rules["history_window"].window_s, rules["history_window"].margin_s) == (600.0, 30.0)
+    assert rules["message_spread"].limit >= 1
+    assert PacingSettings().at_speed(1.0) == PacingSettings()
