@@ -18,8 +18,10 @@ _CODES: Final[dict[int, tuple[str, str]]] = {
     2157: ("secdef", "down"),
     2158: ("secdef", "up"),
 }
-#: The farm's name ends the text, after a colon, or after a full stop in the dormant notices.
-_NAME = re.compile(r"[:.]\s*([A-Za-z0-9_]+)\s*$")
+#: The farm's name ends the text, after a colon, or after "demand." in the dormant notices. Names may have dots.
+_NAME = re.compile(r"(?:demand\.|:)\s*([A-Za-z0-9_.]*[A-Za-z0-9_])\.?\s*$")
+#: 1102 lists names between semicolons; a full stop before a blank or the end closes the list.
+_LIST = re.compile(r"(not )?connected: (.+?)\.?(?=\.\s|\s*$)")
 #: Which farm type a request class lives on.
 FARM_OF_CLASS: Final[dict[str, str]] = {
     "history_small": "history",
@@ -50,8 +52,10 @@ class FarmMap:
     def receive(self, code: int, text: str, now: float) -> bool:
         """Take one connectivity code in. True when it was one and changed something."""
         if code in (1100, 2110):
-            changed, self.link_lost_at = self.link_lost_at is None, self.link_lost_at or now
-            return changed
+            if self.link_lost_at is not None:
+                return False
+            self.link_lost_at = now
+            return True
         if code in (1101, 1102):
             self.link_lost_at = None
             self._read_list(text, now)
@@ -69,8 +73,8 @@ class FarmMap:
 
     def _read_list(self, text: str, now: float) -> None:
         """1102 lists farms: "… are connected: usfarm; ushmds. The following farms are not connected: secdefnj." """
-        for negated, names in re.findall(r"(not )?connected: ([^.]+)", text):
-            for name in (part.strip() for part in names.split(";")):
+        for negated, names in _LIST.findall(text):
+            for name in (part.strip(" .") for part in names.split(";")):
                 if name:
                     kind = self._farms[name].type if name in self._farms else _type_of(name)
                     self._farms[name] = Farm(kind, "down" if negated else "up", now)

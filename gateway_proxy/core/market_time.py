@@ -13,7 +13,7 @@ _SECOND = 1_000_000_000
 
 
 class MarketTime:
-    """Unknown until the first answer to reqCurrentTime; never runs backwards by less than a minute's correction.
+    """Unknown until the first answer to reqCurrentTime; steps, forwards or back, only when an answer proves it wrong.
 
     A `simulated` market has a time of its own: then there is no skew to speak of.
     """
@@ -26,11 +26,13 @@ class MarketTime:
     def sync(self, epoch_s: int, round_trip_s: float, now: float, our_wall_ns: int) -> None:
         """`epoch_s` has whole seconds, so half a second and half the round trip are added as the best guess.
 
-        A guess that agrees with what we carried forward within its own error (1 s) changes nothing.
+        A guess that agrees with what we carried forward within both their errors (1 s, and half the round trip)
+        changes nothing: a slow answer proves little.
         """
-        guess_ns = epoch_s * _SECOND + int((0.5 + min(round_trip_s, 2.0) / 2) * _SECOND)
+        guess_ns = epoch_s * _SECOND + int((0.5 + round_trip_s / 2) * _SECOND)
         offset_ns = guess_ns - int(now * _SECOND)
-        if self._offset_ns is None or abs(offset_ns - self._offset_ns) > _SECOND:
+        error_ns = _SECOND + int(round_trip_s / 2 * _SECOND)
+        if self._offset_ns is None or abs(offset_ns - self._offset_ns) > error_ns:
             self._offset_ns = offset_ns
         if not self._simulated:
             self.skew_s = round((guess_ns - our_wall_ns) / _SECOND, 1)
