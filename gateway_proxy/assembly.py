@@ -72,7 +72,7 @@ def core_settings(settings: Settings, *, live_confirmed: str) -> ProxySettings:
             probe_timeout_s=breaker.probe_timeout_s * speed,
             slow_s=breaker.slow_s * speed,
         ),
-        pacing=settings.pacing,
+        pacing=settings.pacing.at_speed(speed),
         bars=replace(
             bars,
             grace_s=bars.grace_s * speed,
