@@ -109,6 +109,7 @@ def core_settings(settings: Settings, *, live_confirmed: str) -> ProxySettings:
         retry_max_s=settings.gateway.retry_max_s * speed,
         publish_s=PUBLISH_S * speed,
         request_timeout_s=REQUEST_TIMEOUT_S * speed,
+        slow_s=breaker.slow_s * speed,
         answer_timeout_s=ANSWER_TIMEOUT_S * speed,
     )
 

@@ -48,7 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     doctor = _add(
         commands, "doctor", "why do I get no bars? asks the running proxy and checks the surroundings", _doctor
     )
-    doctor.add_argument("--config", help="also check this configuration file")
+    doctor.add_argument(
+        "--config", help=f"also check this file and its Gateway; left out: {DEFAULT_CONFIG} if it exists"
+    )
     kill = _add(commands, "kill", "stop every opening order until `resume`; cancels unfilled entries", _kill)
     kill.add_argument("--reason", default="", help="one line for the journal")
     kill.add_argument("--keep-orders", action="store_true", help="leave unfilled entries working")
@@ -125,7 +127,8 @@ def _status(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from gateway_proxy.doctor import examine, render
 
-    report = examine(options.config, options.runtime)
+    config = options.config or (DEFAULT_CONFIG if Path(DEFAULT_CONFIG).exists() else None)
+    report = examine(config, options.runtime)
     if options.json:
         _print_json(report)
     else:

@@ -23,6 +23,7 @@ from gateway_proxy.bus.server import Client as BusClient
 from gateway_proxy.core import effects as fx
 from gateway_proxy.core.events import UpstreamEvent
 from gateway_proxy.core.proxy import ProxyCore
+from gateway_proxy.core.witness import Vitals
 from gateway_proxy.errors import JournalUnavailable
 from gateway_proxy.journal import Journal
 from gateway_proxy.upstream import Upstream
@@ -107,7 +108,9 @@ class Service:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             lag_s = time.monotonic() - due
             due = time.monotonic() + BEAT_S
-            self._step(lambda now, lag_s=lag_s: self._core.receive_lag(lag_s, now))  # type: ignore[misc]
+            upstream = self._upstream
+            vitals = Vitals(lag_s, upstream.unread_bytes(), upstream.unsent_bytes(), upstream.owner_reads())
+            self._step(lambda now, vitals=vitals: self._core.receive_vitals(vitals, now))  # type: ignore[misc]
             notify.alive()
 
     # ------------------------------------------------------------ feed

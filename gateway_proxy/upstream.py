@@ -11,9 +11,12 @@ event for the core, in the order of the bytes. The loop that created the Upstrea
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import struct
+import termios
 import time
+from array import array
 from collections.abc import Callable
 from datetime import UTC
 from types import SimpleNamespace
@@ -294,6 +297,7 @@ class Upstream:
         self._wrapper = _Wrapper(deliver, self._count)
         self._session: _Session | None = None
         self._attempt: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.bytes_received = 0
 
     def _count(self, size: int) -> None:
@@ -302,7 +306,8 @@ class Upstream:
     def connect(self) -> None:
         """Start one attempt; it ends in exactly one SessionOpened or SessionFailed."""
         assert self._attempt is None or self._attempt.done(), "the core asks for one session at a time"
-        self._attempt = asyncio.get_running_loop().create_task(self._open(), name="gateway-connect")
+        self._loop = asyncio.get_running_loop()
+        self._attempt = self._loop.create_task(self._open(), name="gateway-connect")
 
     async def _open(self) -> None:
         session = _Session(self._wrapper)
@@ -353,6 +358,17 @@ class Upstream:
                 transport.abort()
             self._deliver(ev.SessionClosed(reason))
 
+    def unread_bytes(self) -> int:
+        """Bytes that wait in the kernel for us; near zero whenever this loop turns."""
+        transport = self._session.conn.transport if self._session else None
+        if transport is None:
+            return 0
+        return _readable(transport.get_extra_info("socket").fileno())
+
+    def owner_reads(self) -> bool:
+        """Whether the loop that runs now is the one that opened the socket; anything else is the old bot's fault."""
+        return self._loop is None or self._loop is asyncio.get_running_loop()
+
     def unsent_bytes(self) -> int:
         """Bytes the kernel has not taken yet; above zero for long means the network or the Gateway does not read."""
         transport = self._session.conn.transport if self._session else None
@@ -365,6 +381,13 @@ class Upstream:
             return False
         _WRITERS[type(call)](session, call)
         return True
+
+
+def _readable(descriptor: int) -> int:
+    """Bytes ready to be read from a socket (FIONREAD)."""
+    answer = array("i", [0])
+    fcntl.ioctl(descriptor, termios.FIONREAD, answer)
+    return answer[0]
 
 
 def _place(session: _Session, call: fx.PlaceOrders) -> None:

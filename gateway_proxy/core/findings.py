@@ -36,6 +36,7 @@ class Findings:
         if outcome.verdict not in _QUIET:
             evidence = {
                 "request_class": request_class.value,
+                "about": outcome.about,
                 "code": outcome.code,
                 "text": outcome.text,
                 "timeline": timeline,

@@ -204,13 +204,17 @@ class GatewayHealth:
     def _trouble(self, now: float) -> tuple[Verdict | None, str]:
         if self.lag_s > self._settings.lag_limit_s:
             return Verdict.PROXY_STALLED, f"our own loop was blocked for {self.lag_s:.1f} s"
-        if self._probe_sent is not None and now - self._probe_sent >= self._settings.probe_timeout_s:
+        if self.is_mute(now):
             return Verdict.GATEWAY_SILENT, "the Gateway does not answer reqCurrentTime"
         if self.farms.link_lost_at is not None:
             return Verdict.UPSTREAM_LOST, "the Gateway lost its link to IB (1100)"
         if down := self.farms.down():
             return Verdict.FARM_DOWN, f"farm down: {', '.join(down)}"
         return None, ""
+
+    def is_mute(self, now: float) -> bool:
+        """A round trip has been unanswered for longer than its time-out."""
+        return self._probe_sent is not None and now - self._probe_sent >= self._settings.probe_timeout_s
 
     def why_silent(self, request_class: str, now: float) -> Verdict:
         """The cause of a request's time-out, from what the session shows (rule book 10.5)."""

@@ -19,7 +19,7 @@ from gateway_proxy.core.breaker import Breakers, BreakerSettings
 from gateway_proxy.core.chain_topics import ChainTopics
 from gateway_proxy.core.chains import ChainDesk, ChainSettings
 from gateway_proxy.core.contracts import ContractDirectory, OptionParameters, parse
-from gateway_proxy.core.desk import FIRST_REQUEST_ID, Desk
+from gateway_proxy.core.desk import FIRST_REQUEST_ID, Desk, Outcome
 from gateway_proxy.core.errands import Errands
 from gateway_proxy.core.findings import Findings
 from gateway_proxy.core.health import GatewayHealth, GatewayState, HealthSettings
@@ -33,6 +33,8 @@ from gateway_proxy.core.quotes import QuoteBook, QuoteSettings
 from gateway_proxy.core.request_ops import RequestOps
 from gateway_proxy.core.scheduler import Lane, PacingSettings, RequestClass, Scheduler
 from gateway_proxy.core.sessions import is_open
+from gateway_proxy.core.symptoms import Symptoms
+from gateway_proxy.core.witness import Vitals, Witness
 from gateway_proxy.errors import BadMessage, ProxyError
 
 ORDER_EVENTS: Final = (*get_args(ev.OrderEvent), ev.NextOrderId)
@@ -55,6 +57,7 @@ class ProxySettings:
     retry_max_s: float
     publish_s: float  # how often the health topics are repeated
     request_timeout_s: float  # the deadline of a request that names none
+    slow_s: float  # an answer that took longer is slow
     answer_timeout_s: float  # the Gateway's time for a contract or option-parameter request
 
 
@@ -70,14 +73,15 @@ class ProxyCore:
         self.latency = LatencyBook()
         self.findings = Findings(self.latency)
         self.breakers = Breakers(settings.breaker)
-        self.desk = Desk(self.scheduler, self.breakers, why_silent=self.health.why_silent, record=self.findings.record)
+        self.witness = Witness(settings.slow_s)
+        self.desk = Desk(self.scheduler, self.breakers, why_silent=self.health.why_silent, record=self._record)
         self.errands = Errands()
         self._woken: list[str] = []
         self.directory = ContractDirectory(self.desk, self._wake, settings.answer_timeout_s)
         parameters = OptionParameters(self.desk, self._wake, settings.answer_timeout_s)
         self.quotes = QuoteBook(self.desk, self.time, self._wake, settings.quotes)
         self.bars = BarService(
-            self.desk, self.directory, self.time, settings.bars, wake=self._wake, in_session=self._in_session
+            self.desk, self.directory, self.time, settings.bars, wake=self._wake, in_session=self.in_session
         )
         self.history = History(self.desk, self._wake, settings.bars.timeout_s)
         chains = ChainDesk(
@@ -170,16 +174,25 @@ class ProxyCore:
         self.orders.journal_failed(unperformed, now)
         self._settle(now)
 
-    def receive_lag(self, lag_s: float, now: float) -> None:
-        """The shell's measure of its own loop, in real seconds."""
-        self.health.loop_lagged(lag_s, now)
+    def receive_vitals(self, vitals: Vitals, now: float) -> None:
+        """What the shell measured of itself: its loop and the two ends of the Gateway socket."""
+        self.witness.vitals(vitals)
+        self.health.loop_lagged(vitals.lag_s, now)
         self._settle(now)
+
+    def symptoms(self, now: float) -> Symptoms:
+        return self.witness.symptoms(self, now)
+
+    def _record(self, request_class: RequestClass, outcome: Outcome, now: float) -> None:
+        self.findings.record(request_class, outcome, now)
+        self.witness.ended(request_class, outcome, now)
 
     # ------------------------------------------------------------ the session
 
     def _session_opened(self, event: ev.SessionOpened, now: float) -> None:
         self.scheduler.reset_session(now)
         self._cause_cleared(now)
+        self.witness.session_opened()
         self.account.session_opened()
         self.health.session_opened(event.server_version, event.accounts, now)
         self.orders.receive_upstream(event, now, self.wall_ns(now))
@@ -192,6 +205,7 @@ class ProxyCore:
         self.desk.tell(call, RequestClass.SESSION, Lane.PROBE, now)
 
     def _session_failed(self, event: ev.SessionFailed, now: float) -> None:
+        self.witness.port_refused, self.witness.handshake_rejected = event.refused, not event.refused
         self.health.session_failed(event.reason, event.refused, now)
 
     def _session_closed(self, event: ev.SessionClosed, now: float) -> None:
@@ -216,6 +230,7 @@ class ProxyCore:
             self._open_services(now)
 
     def _error(self, event: ev.ErrorReceived, now: float) -> None:
+        self.witness.notice(event.code, event.text, event.req_id >= 0, now)
         if event.req_id >= FIRST_REQUEST_ID:
             self.desk.receive(event.req_id, event, now)
         elif event.req_id >= 0:
@@ -370,7 +385,7 @@ class ProxyCore:
         started, wall_ns = self._started
         return wall_ns + int((now - started) * 1e9)
 
-    def _in_session(self, key: str, now: float) -> bool:
+    def in_session(self, key: str, now: float) -> bool:
         details = self.directory.known(parse(key))
         if details is None:
             return False

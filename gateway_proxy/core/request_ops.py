@@ -16,6 +16,7 @@ from gateway_proxy.bus import topics
 from gateway_proxy.bus.messages import REQUEST_ARGS, BarsArgs, ExplainArgs, ReportArgs, Request
 from gateway_proxy.core import effects as fx
 from gateway_proxy.core.contracts import parse
+from gateway_proxy.core.diagnosis import diagnose
 from gateway_proxy.core.errands import Errand
 from gateway_proxy.core.health import GatewayState
 from gateway_proxy.core.history import duration_for
@@ -95,14 +96,17 @@ class RequestOps:
         return {names[topic]: body for topic, body in self.health_bodies(now).items()}
 
     def _diagnose(self, now: float) -> dict[str, Any]:
-        """The verdict on the session as it is, with the latest other findings as evidence."""
+        """The cause by the decision table, the sign that decided, and everything it was decided on."""
         core = self._core
+        symptoms = core.symptoms(now)
+        verdict, sign = diagnose(symptoms)
         evidence = {
             "gateway": self._gateway(now),
             "counts": core.findings.counts(),
             "recent": core.findings.recent()[-10:],
         }
-        return Finding(core.health.verdict, evidence).body()
+        evidence |= {"sign": sign, "symptoms": symptoms.body()}
+        return Finding(verdict, evidence).body()
 
     def _report(self, request: Request, now: float) -> dict[str, Any]:
         args: ReportArgs = request.args

@@ -45,6 +45,19 @@ class Verdict(StrEnum):
     BREAKER_OPEN = "breaker_open"
     EXPIRED_IN_QUEUE = "expired_in_queue"
     STREAM_DEAD = "stream_dead"
+    LOOP_MISMATCH = "loop_mismatch"
+    READER_DEAD = "reader_dead"
+    MESSAGE_PACING = "message_pacing"
+    MESSAGE_RATE = "message_rate"
+    NETWORK_STALL = "network_stall"
+    GATEWAY_HUNG = "gateway_hung"
+    SESSION_DEAD = "session_dead"
+    READ_ONLY = "read_only"
+    CHAIN_OVERLOAD = "chain_overload"
+    SECDEF_DOWN = "secdef_down"
+    IDENTICAL_PACING = "identical_pacing"
+    SILENT_PACING = "silent_pacing"
+    SLOW_HISTORY = "slow_history"
     REJECTED = "rejected"
     CANCELLED = "cancelled"
 
@@ -71,6 +84,19 @@ ADVICE: Final[dict[Verdict, str]] = {
     Verdict.BREAKER_OPEN: "This kind of request failed repeatedly and rests; retry after the given time.",
     Verdict.EXPIRED_IN_QUEUE: "It waited longer in our queue than its deadline; see health/pacing/ for the rule.",
     Verdict.STREAM_DEAD: "This one stream stopped; it is opened again.",
+    Verdict.LOOP_MISMATCH: "The socket's event loop no longer runs; one thread must own connection and loop.",
+    Verdict.READER_DEAD: "The client has stopped reading its socket; drop the connection and open it again.",
+    Verdict.MESSAGE_PACING: "Too many messages at once; the Gateway holds them back and will recover.",
+    Verdict.MESSAGE_RATE: "Error 100; the third one ends the session. Is [pacing] market_data_lines too high?",
+    Verdict.NETWORK_STALL: "The network between here and the Gateway carries nothing; check it, then reconnect.",
+    Verdict.GATEWAY_HUNG: "The Gateway's API hangs for everybody; restart IB Gateway.",
+    Verdict.SESSION_DEAD: "Only this connection is dead; the proxy drops it and connects again.",
+    Verdict.READ_ONLY: "Switch off Read-Only API in the Gateway's API settings; until then no order can be placed.",
+    Verdict.CHAIN_OVERLOAD: "A large chain request has exhausted the Gateway; restart it, raise its memory.",
+    Verdict.SECDEF_DOWN: "The security definition farm is down; contract lookups wait until it is back.",
+    Verdict.IDENTICAL_PACING: "The same request came twice within 15 s, perhaps from another program; wait.",
+    Verdict.SILENT_PACING: "IB has gone silent after many historical requests; rest ten minutes, ask less.",
+    Verdict.SLOW_HISTORY: "IB slows large histories down; ask fewer at once, the proxy lowers its concurrency.",
     Verdict.REJECTED: "IB refused the request as it stands; the text says why.",
     Verdict.CANCELLED: "It was cancelled before it ended.",
 }
