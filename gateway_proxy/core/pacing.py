@@ -145,7 +145,9 @@ class Pacing:
             self._order_messages += job.messages
 
     def adopt(self, job: Job) -> None:
-        """The Gateway holds this already (an order of an earlier life): take its slots, even beyond a limit."""
+        """The Gateway holds this already (an order of an earlier life): take its slots, once, even beyond a limit."""
+        if job.job_id in self._held:
+            return
         taken = [(gate, key, amount) for gate, key, amount, _ in self.demands(job) if isinstance(gate, Slots)]
         lasting = [slot for slot in taken if slot[0].rule.until is not Until.ANSWERED]
         for gate, key, amount in lasting:

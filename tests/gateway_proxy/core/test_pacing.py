@@ -83,8 +83,9 @@ def test_answered_order_still_works_and_a_new_connection_does_not_end_it() -> No
 def test_adopted_orders_count_without_being_sent() -> None:
     """Orders of an earlier life take their places, even more of them than the limit."""
     rig = Rig()
-    for _ in range(16):
-        rig.scheduler.adopt(rig.job(C.ORDER, Lane.ORDER, sides=(("SPY|BUY|DU1", 1),)))
+    orders = [rig.job(C.ORDER, Lane.ORDER, sides=(("SPY|BUY|DU1", 1),)) for _ in range(16)]
+    for order in orders * 2:
+        rig.scheduler.adopt(order)
 
     with pytest.raises(Refused, match="16 of 15"):
         rig.push(C.ORDER, Lane.ORDER, sides=(("SPY|BUY|DU1", 1),))
