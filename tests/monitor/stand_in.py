@@ -148,7 +148,7 @@ class Day:
         breaker = {"state": "open", "failures": 5, "retry_in_s": 12.0, "cause": "history_silent"}
         closed = {"state": "closed", "failures": 0, "retry_in_s": None, "cause": ""}
         self.bus.health("breakers", breakers={"history": breaker if silent else closed, "contracts": closed})
-        self._engines(n)
+        self.report_engines(n)
         self._orders(n)
         if n == 2:
             self._chain()
@@ -177,7 +177,7 @@ class Day:
             self.latency.record("contracts", 1.0, self.random.gauss(60, 9))
         self.bus.health("latency", **self.latency.body())
 
-    def _engines(self, n: int) -> None:
+    def report_engines(self, n: int) -> None:
         is_signal = n % 20 == 5
         self.signals += is_signal
         closes = [bar["close"] for bar in self.bars]

@@ -133,6 +133,6 @@ export function budgets(rows) {
   const names = Object.keys(last).sort((a, b) => peak(b) - peak(a)).slice(0, 4).sort();
   const percent = (_, v) => (v === null || v === undefined ? "–" : Math.round(v * 100) + " %");
   const limit = line("limit", "red", { dash: [6, 4], width: 1, value: percent });
-  draw("budgets", names, { series: [{ value: (_, v) => (v ? new Date(v * 1000).toLocaleTimeString("en-GB") : "–") }, ...names.map((name, i) => line(name.replaceAll("_", " "), ["accent", "amber", "queue", "green"][i], { value: percent })), limit], axes: axes((v) => Math.round(v * 100) + "%", 48), scales: { y: { range: [0, 1.08] } } },
+  draw("budgets", names, { series: [{ value: (_, v) => (v ? new Date(v * 1000).toLocaleTimeString("en-GB") : "–") }, ...names.map((name, i) => line(name.replaceAll("_", " "), ["accent", "amber", "queue", "green"][i], { value: percent })), limit], axes: axes((v) => Math.round(v * 100) + "%", 48), scales: { y: { range: (_, __, high) => [0, Math.max(1.08, high * 1.05)] } } },
     [rows.map((row) => row.t), ...names.map((name) => rows.map((row) => row.budgets[name] ?? null)), rows.map(() => 1)]);
 }
