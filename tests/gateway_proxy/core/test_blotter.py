@@ -36,7 +36,7 @@ def test_a_bracket_goes_out_whole_with_only_the_last_leg_transmitting():
     }
 
 
-def test_intent_and_permission_are_durable_before_the_write_and_the_answer_before_it_is_told():
+def test_everything_is_durable_before_it_is_written_or_told():
     """The order of effects is the write-ahead rule."""
     world = OrderWorld().start()
 
@@ -374,7 +374,7 @@ def test_a_modification_that_cannot_be_is_refused_with_the_reason(args, text):
 # ---------------------------------------------------------------- kill switch, gate, modes
 
 
-def test_the_kill_switch_stops_the_queue_and_the_unfilled_and_survives_a_restart():
+def test_the_kill_switch_stops_queue_and_unfilled_and_survives_a_restart():
     """Queued orders are withdrawn, unfilled entries cancelled, exits kept, until somebody resumes."""
     world = OrderWorld().start()
     world.ask("order.bracket", bracket("filled"))
@@ -420,7 +420,7 @@ def test_a_halted_trader_can_still_get_out():
     assert (world.answer(turning), world.answer(closing)) == ("refused", "accepted")
 
 
-def test_a_closed_gate_refuses_orders_withdraws_the_queue_and_lets_cancels_pass():
+def test_a_closed_gate_refuses_withdraws_and_lets_cancels_pass():
     """While IB's link is down an order would be kept and sent later (1100); cancels are always right."""
     world = OrderWorld().start()
     world.ask("order.place", single("open"))

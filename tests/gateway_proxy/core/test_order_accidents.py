@@ -200,7 +200,7 @@ def test_a11_a_refusal_is_understood_at_once(code):
 
 
 @pytest.mark.parametrize(("code", "text"), [(10147, "not found"), (10148, "state: Filled"), (161, "not cancellable")])
-def test_a11_an_error_on_a_cancel_means_look_and_not_gone(code, text):
+def test_a11_an_error_on_a_cancel_means_look(code, text):
     """10147 is also sent after a fill; the order ends by what the sweep shows."""
     world = placed(OrderWorld().start())
     entry = world.order_ids("b1")[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -61,7 +62,8 @@ def test_a_cap_allows_its_value_and_refuses_more(limit, cap, ok, too_much):
 def test_the_tightest_scope_wins_and_is_named(limit, scope):
     """An engine's or an account's cap binds below the global one, and only those it covers."""
     name = "scalp" if scope == "engines" else "DU1"
-    settings = replace(OPEN, **{limit: 50_000, scope: {name: Limits(**{limit: 5})}})
+    scoped: dict[str, Any] = {limit: 50_000, scope: {name: Limits(**{limit: 5})}}
+    settings = replace(OPEN, **scoped)
 
     assert name in refusal(settings)
     assert refusal(settings, replace(ASK, engine="other", account="DU2")) == ""
