@@ -39,7 +39,8 @@ def run(port: int, cycles: int, pause_s: float, timeout_s: float) -> None:
                 bars = pool.submit(fetch, port, symbol, timeout_s).result()
                 took_s = time.monotonic() - began
                 outcome = f"{bars} bars" if bars else "TIMED OUT"
-                print(f"cycle {cycle} {symbol}: {outcome} after {took_s:.2f} s, isConnected() = {connection.isConnected()}", flush=True)
+                state = f"isConnected() = {connection.isConnected()}"
+                print(f"cycle {cycle} {symbol}: {outcome} after {took_s:.2f} s, {state}", flush=True)
         if cycle < cycles:
             time.sleep(pause_s)
 

@@ -26,6 +26,8 @@ from gateway_proxy.sockets import Listener, watch
 
 #: Added to the proxy's client id for the fresh client, so that the two never clash.
 SIDECAR_ID_OFFSET = 900
+#: Verdicts that speak of one client's reading; the client is then named.
+_READING = (Verdict.LOOP_MISMATCH, Verdict.READER_DEAD, Verdict.PROXY_STALLED)
 
 
 def examine(config: str | None, runtime: Path | None) -> dict[str, Any]:
@@ -39,6 +41,9 @@ def examine(config: str | None, runtime: Path | None) -> dict[str, Any]:
         symptoms, more = _surroundings(settings.gateway, symptoms, checks)
         evidence |= more
     verdict, sign = diagnose(symptoms)
+    unread = [one["peer"] for one in evidence.get("clients", ()) if one["unread_grows"]]
+    if unread and verdict in _READING:
+        sign = f"{unread[0]['program']}, pid {unread[0]['pid']}: {sign}"
     evidence["symptoms"] = symptoms.body()
     return {
         "verdict": verdict.value,
