@@ -59,6 +59,8 @@ TRANSITIONS: Final[dict[tuple[GatewayState, Turn], GatewayState]] = {
 
 #: What must have been answered before the session is ready.
 SYNCHRONIZATION: Final = ("time", "positions", "account", "orders")
+#: A session that speaks but leaves a round trip unanswered for this many times `drop_after_s` is dropped as well.
+_UNANSWERED_FACTOR: Final = 3
 #: IB says the program cannot work with us at all: retrying is useless (rule book 6, 503).
 _FATAL_CODES: Final = frozenset({503})
 _DECODE_FAILURES_MAX: Final = 20
@@ -70,7 +72,7 @@ class HealthSettings:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    probe_interval_s: Annotated[float, Gt(0)] = 2.0  # reqCurrentTime round trip, when nothing else has been heard
+    probe_interval_s: Annotated[float, Gt(0)] = 2.0  # from one reqCurrentTime answer to the next question
     probe_timeout_s: Annotated[float, Gt(0)] = 1.0  # unanswered for this long: degraded
     drop_after_s: Annotated[float, Gt(0)] = 10.0  # silent for this long: the connection is dropped and opened again
     synchronize_timeout_s: Annotated[float, Gt(0)] = 20.0  # from the handshake to ready
@@ -97,6 +99,8 @@ class GatewayHealth:
         self._retry_s = retry_s
         self._probe_at: float | None = None
         self._probe_sent: float | None = None
+        self._is_late = False
+        self._id_in_use = False
         self._pending: set[str] = set()
         self._opened_at: float | None = None
         self._decode_failures = 0
@@ -108,17 +112,16 @@ class GatewayHealth:
 
     def session_opened(self, server_version: int, accounts: tuple[str, ...], now: float) -> None:
         self.server_version, self.accounts = server_version, accounts
-        self._retry_s = self._retry_first_s
         self._pending = set(SYNCHRONIZATION)
         self._opened_at = self.last_heard = now
         self._probe_sent, self._probe_at, self._decode_failures = None, now, 0
         self._turn(Turn.OPENED, "handshake done; reading positions, account and orders", Verdict.OK, now)
 
     def session_failed(self, reason: str, refused: bool, now: float) -> None:
-        verdict = Verdict.GATEWAY_DOWN if refused else self.verdict
-        if not refused and verdict is not Verdict.CLIENT_ID_IN_USE:
-            verdict = Verdict.GATEWAY_SILENT
-        self._turn(Turn.FAILED, reason, verdict, now)
+        if self.state is GatewayState.HALTED:
+            return
+        verdict = Verdict.CLIENT_ID_IN_USE if self._id_in_use else Verdict.GATEWAY_SILENT
+        self._turn(Turn.FAILED, reason, Verdict.GATEWAY_DOWN if refused else verdict, now)
         self._redial(now)
 
     def session_closed(self, reason: str, now: float) -> None:
@@ -135,6 +138,7 @@ class GatewayHealth:
         """One of SYNCHRONIZATION was answered."""
         self._pending.discard(part)
         if not self._pending and self.state is GatewayState.SYNCHRONIZING:
+            self._retry_s = self._retry_first_s
             self._turn(Turn.SYNCHRONIZED, "", Verdict.OK, now)
             self._judge(now)
 
@@ -143,12 +147,13 @@ class GatewayHealth:
     def heard(self, now: float) -> None:
         """Any message of the Gateway."""
         self.last_heard = now
-        if self._probe_sent is None and self._opened_at is not None and self._probe_at is not None:
-            self._probe_at = max(self._probe_at, now + self._settings.probe_interval_s / 2)
 
     def probe_sent(self, now: float) -> None:
-        self._probe_sent = now
-        self._probe_at = None
+        self._probe_sent, self._probe_at, self._is_late = now, None, False
+
+    def probe_refused(self, now: float) -> None:
+        """The queue has no room even for a probe: try again later."""
+        self._probe_at = now + self._settings.probe_interval_s
 
     def probe_answered(self, now: float) -> float:
         """Returns the round trip in seconds."""
@@ -163,11 +168,14 @@ class GatewayHealth:
 
     def connectivity(self, code: int, text: str, now: float) -> bool:
         """One error message without a request id. True when it changed what we believe."""
+        if self.state is GatewayState.HALTED:
+            return False
         if code in _FATAL_CODES:
+            self._effects.append(fx.Disconnect(f"IB error {code}"))
             self._turn(Turn.GIVE_UP, f"IB error {code}: {text}", Verdict.REJECTED, now)
             return True
         if code == 326:
-            self.verdict = Verdict.CLIENT_ID_IN_USE
+            self._id_in_use = True
             return True
         changed = self.farms.receive(code, text, now)
         if changed:
@@ -243,26 +251,32 @@ class GatewayHealth:
     def next_timer(self) -> float | None:
         times = [self._dial_at if self.state is GatewayState.DISCONNECTED else None, self._probe_at]
         if self._probe_sent is not None:
-            degraded_at = self._probe_sent + self._settings.probe_timeout_s
-            dropped_at = self._probe_sent + self._settings.drop_after_s
-            times.append(degraded_at if self.verdict is not Verdict.GATEWAY_SILENT else dropped_at)
+            late_at = self._probe_sent + self._settings.probe_timeout_s
+            times.append(self._drops_at(self._probe_sent) if self._is_late else late_at)
         if self.state is GatewayState.SYNCHRONIZING and self._opened_at is not None:
             times.append(self._opened_at + self._settings.synchronize_timeout_s)
         return min((time for time in times if time is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
         if self.state is GatewayState.DISCONNECTED and self._dial_at is not None and self._dial_at <= now:
-            self._dial_at = None
+            self._dial_at, self._id_in_use = None, False
             self._turn(Turn.DIAL, "dialling", self.verdict, now)
             self._effects.append(fx.Connect())
         if self._probe_at is not None and self._probe_at <= now:
             self._probe_at, self._wants_probe = None, True
-        if self._probe_sent is not None:
+        if self._probe_sent is not None and now - self._probe_sent >= self._settings.probe_timeout_s:
+            self._is_late = True
             self._judge(now)
-            if now - self._probe_sent >= self._settings.drop_after_s:
+            if now >= self._drops_at(self._probe_sent):
+                reason = f"reqCurrentTime unanswered for {now - self._probe_sent:.1f} s"
                 self._probe_sent = None
-                self._effects.append(fx.Disconnect(f"silent for {self._settings.drop_after_s:g} s"))
+                self._effects.append(fx.Disconnect(reason))
         self._drop_if_never_synchronized(now)
+
+    def _drops_at(self, probe_sent: float) -> float:
+        """Silence ends a session; one that still speaks but does not answer gets longer, it may only be slow."""
+        drop_s = self._settings.drop_after_s
+        return min(max(probe_sent, self.last_heard or 0.0) + drop_s, probe_sent + _UNANSWERED_FACTOR * drop_s)
 
     def _drop_if_never_synchronized(self, now: float) -> None:
         if self.state is not GatewayState.SYNCHRONIZING or self._opened_at is None:

@@ -35,7 +35,7 @@ from gateway_proxy.core.scheduler import Lane, PacingSettings, RequestClass, Sch
 from gateway_proxy.core.sessions import is_open
 from gateway_proxy.core.symptoms import Symptoms
 from gateway_proxy.core.witness import Vitals, Witness
-from gateway_proxy.errors import BadMessage, ProxyError
+from gateway_proxy.errors import BadMessage, ProxyError, QueueFull
 
 ORDER_EVENTS: Final = (*get_args(ev.OrderEvent), ev.NextOrderId)
 
@@ -190,6 +190,9 @@ class ProxyCore:
     # ------------------------------------------------------------ the session
 
     def _session_opened(self, event: ev.SessionOpened, now: float) -> None:
+        if self.health.state is GatewayState.HALTED:
+            self._effects.append(fx.Disconnect(self.health.reason))
+            return
         self.scheduler.reset_session(now)
         self._cause_cleared(now)
         self.witness.session_opened()
@@ -202,7 +205,11 @@ class ProxyCore:
         self._tell(fx.RequestAccountUpdates(account), now)
 
     def _tell(self, call: fx.Call, now: float) -> None:
-        self.desk.tell(call, RequestClass.SESSION, Lane.PROBE, now)
+        """Part of opening a session; one that cannot even be asked for is dropped and opened again later."""
+        try:
+            self.desk.tell(call, RequestClass.SESSION, Lane.PROBE, now)
+        except QueueFull as refusal:
+            self._effects.append(fx.Disconnect(f"the session cannot be set up: {refusal}"))
 
     def _session_failed(self, event: ev.SessionFailed, now: float) -> None:
         self.witness.port_refused, self.witness.handshake_rejected = event.refused, not event.refused
@@ -294,12 +301,19 @@ class ProxyCore:
         if self.orders.is_synchronized:
             self.health.synchronized("orders", now)
         if self.health.take_probe():
-            self.desk.tell(fx.RequestTime(), RequestClass.PROBE, Lane.PROBE, now)
-            self.health.probe_sent(now)
+            self._probe(now)
         self._collect()
         granted = self._grant(now)
         self._collect()
         return bool(self._woken) or granted
+
+    def _probe(self, now: float) -> None:
+        try:
+            self.desk.tell(fx.RequestTime(), RequestClass.PROBE, Lane.PROBE, now)
+        except QueueFull:
+            self.health.probe_refused(now)
+        else:
+            self.health.probe_sent(now)
 
     def _hear(self, key: str, now: float) -> None:
         kind, _, name = key.partition(":")
