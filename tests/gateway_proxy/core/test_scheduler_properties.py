@@ -219,10 +219,9 @@ def test_refused_job_takes_nothing(plan: list[tuple[str, object, int]], extra: J
     assert rig.scheduler.stats(rig.now)["rules"] == before
 
 
-@pytest.mark.parametrize("strict", [False, True])
-@pytest.mark.parametrize("seed", [1, 2])
-def test_ten_greedy_engines_use_the_budget_and_break_nothing(strict: bool, seed: int) -> None:
-    """Half an hour of more demand of every kind than IB allows: no violation, and the whole budget is used."""
+@pytest.mark.parametrize(("seed", "strict"), [(1, False), (2, True)])
+def test_ten_greedy_engines_use_the_budget_and_break_nothing(seed: int, strict: bool) -> None:
+    """Twenty minutes of more demand of every kind than IB allows: no violation, and the whole budget is used."""
     dice, rig = Random(seed), Rig(PacingSettings(strict_history=strict))
     kinds = [
         C.HISTORY_SMALL,
@@ -239,7 +238,7 @@ def test_ten_greedy_engines_use_the_budget_and_break_nothing(strict: bool, seed:
     def went(granted: Granted) -> None:
         heappush(ends, (rig.now + dice.uniform(0.05, 2.0), granted.job.job_id, granted.job))
 
-    for second in range(1_800):
+    for second in range(1_200):
         for _ in range(dice.randint(0, 8)):
             series = f"S{dice.randint(0, 40)}"
             keys = Keys(identical=f"{series} {rig.ids // 2}", series=series, weight=dice.choice([1, 1, 2]))
@@ -261,4 +260,4 @@ def test_ten_greedy_engines_use_the_budget_and_break_nothing(strict: bool, seed:
         arrivals.append((latest, granted.job))
     assert violations(arrivals, 100, strict=strict) == []
     small = {C.HISTORY_SMALL, C.HEAD_STAMP, C.REALTIME_BARS} | ({C.HISTORY_LARGE} if strict else set())
-    assert sum(job.keys.weight for _, job in arrivals if job.request_class in small) >= 0.97 * 180
+    assert sum(job.keys.weight for _, job in arrivals if job.request_class in small) >= 0.97 * 120
