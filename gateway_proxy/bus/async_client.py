@@ -17,6 +17,7 @@ import zmq
 import zmq.asyncio
 
 from gateway_proxy.bus import calls
+from gateway_proxy.bus.auth import ClientKey
 from gateway_proxy.bus.calls import Call
 from gateway_proxy.bus.client import SILENCE_S, TIMEOUT_S
 from gateway_proxy.bus.codec import decode_market, decode_reply, encode_request
@@ -35,13 +36,16 @@ _T = TypeVar("_T")
 class _Line:
     """One DEALER socket and the questions under way on it, by id. A reply that nobody waits for any more is dropped."""
 
-    def __init__(self, context: zmq.asyncio.Context, endpoint: str) -> None:
+    def __init__(self, context: zmq.asyncio.Context, endpoint: str, key: ClientKey | None) -> None:
         self.endpoint = endpoint
         self._socket = context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.IMMEDIATE, 1)
         self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+        self._socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+        if key is not None:
+            key.secure(self._socket)
         self._socket.connect(endpoint)
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
@@ -116,13 +120,15 @@ class AsyncClient:
         runtime_dir: str | Path | None = None,
         *,
         endpoints: dict[str, str] | None = None,
+        keys: str | Path | None = None,
         name: str | None = None,
         timeout_s: float = 5.0,
         request_timeout_s: float = TIMEOUT_S,
     ) -> Self:
         """As `Client.connect`: waits up to `timeout_s` for an answering proxy, then raises ProxyUnreachable."""
         directory = Path(runtime_dir).expanduser() if runtime_dir is not None else None
-        client = cls(Locator(directory, endpoints), name=name or "client", timeout_s=request_timeout_s)
+        key = ClientKey.load(Path(keys).expanduser()) if keys is not None else None
+        client = cls(Locator(directory, endpoints, key), name=name or "client", timeout_s=request_timeout_s)
         deadline = asyncio.get_running_loop().time() + timeout_s
         while True:
             try:
@@ -152,7 +158,7 @@ class AsyncClient:
         endpoint = self._locator.endpoint(name)
         line = self._lines.get(name)
         if line is None or line.endpoint != endpoint:
-            self._lines[name] = _Line(self._context, endpoint)
+            self._lines[name] = _Line(self._context, endpoint, self._locator.key)
             if line is not None:
                 await line.close()
         return self._lines[name]
@@ -269,6 +275,9 @@ class AsyncClient:
         socket = self._context.socket(zmq.SUB)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVHWM, maxlen)
+        socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+        if self._locator.key is not None:
+            self._locator.key.secure(socket)
         socket.connect(endpoint)
         for topic in {HEALTH_BUS, *topics}:
             socket.subscribe(topic)

@@ -16,6 +16,7 @@ from typing import Any, Final, Self, TypeVar
 import zmq
 
 from gateway_proxy.bus import calls
+from gateway_proxy.bus.auth import ClientKey
 from gateway_proxy.bus.calls import Call
 from gateway_proxy.bus.feed import Feed
 from gateway_proxy.bus.messages import AccountValues, Contract, Fill, Message, OrderReply, OrderUpdate, Position, Quote
@@ -55,6 +56,7 @@ class Client:
         runtime_dir: str | Path | None = None,
         *,
         endpoints: dict[str, str] | None = None,
+        keys: str | Path | None = None,
         name: str | None = None,
         timeout_s: float = 5.0,
         request_timeout_s: float = TIMEOUT_S,
@@ -62,10 +64,12 @@ class Client:
         """A client of the proxy that lives in `runtime_dir`, or at `endpoints` {"market", "request", "trade"}.
 
         Default directory: $GATEWAY_PROXY_RUNTIME, $XDG_RUNTIME_DIR/gateway-proxy, ~/.local/state/gateway-proxy.
-        `name` is the engine name that orders carry. Waits up to `timeout_s` for a proxy, then raises ProxyUnreachable.
+        `keys` is this client's key file, for a proxy that asks for keys. `name` is the engine name that orders carry.
+        Waits up to `timeout_s` for a proxy, then raises ProxyUnreachable.
         """
         directory = Path(runtime_dir).expanduser() if runtime_dir is not None else None
-        client = cls(Locator(directory, endpoints), name=name or "client", timeout_s=request_timeout_s)
+        key = ClientKey.load(Path(keys).expanduser()) if keys is not None else None
+        client = cls(Locator(directory, endpoints, key), name=name or "client", timeout_s=request_timeout_s)
         try:
             client._wait_for_proxy(timeout_s)
         except BaseException:

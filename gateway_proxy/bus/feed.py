@@ -42,7 +42,10 @@ class Feed:
         socket.setsockopt(zmq.RCVHWM, self._maxlen)
         socket.setsockopt(zmq.RECONNECT_IVL, 50)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+        if self._locator.key is not None:
+            self._locator.key.secure(socket)
         self._endpoint = self._locator.endpoint("market")
+        socket.setsockopt(zmq.IPV6, int("[" in self._endpoint))
         socket.connect(self._endpoint)
         for topic in (HEALTH_BUS, *self._topics):
             socket.subscribe(topic)

@@ -77,6 +77,9 @@ class Requester:
             self._socket.setsockopt(zmq.IMMEDIATE, 1)
             self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
             self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+            self._socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+            if self._locator.key is not None:
+                self._locator.key.secure(self._socket)
             self._socket.connect(endpoint)
             self._endpoint = endpoint
         return self._socket

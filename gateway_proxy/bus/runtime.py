@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import orjson
 
+from gateway_proxy.bus.auth import ClientKey
 from gateway_proxy.bus.codec import convert
 from gateway_proxy.bus.messages import PROTOCOL_VERSION
 from gateway_proxy.errors import AlreadyRunning, BadMessage, ConfigError, ProxyUnreachable, UnsupportedVersion
@@ -71,7 +72,13 @@ def _how_to_start(directory: Path) -> str:
 class Locator:
     """Where the proxy is now. It may restart with a new epoch or new ports; `refresh` notices, for one stat."""
 
-    def __init__(self, directory: Path | None = None, endpoints: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path | None = None,
+        endpoints: dict[str, str] | None = None,
+        key: ClientKey | None = None,
+    ) -> None:
+        self.key = key
         self.directory = directory or default_runtime_dir()
         self._fixed = Connection(PROTOCOL_VERSION, "", 0, dict(endpoints)) if endpoints else None
         self._read_at: tuple[int, int] | None = None
@@ -100,6 +107,8 @@ class Locator:
         self.refresh()
         if self.connection is None:
             self.connection = read_connection(self.directory)
+        if self.connection.curve_public_key is not None and self.key is None:
+            raise ConfigError("this proxy only admits known keys: pass keys=FILE to connect")
         return self.connection.endpoints[socket]
 
     def why_silent(self) -> str:

@@ -18,10 +18,10 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import annotated_types
 import zmq
 
-from gateway_proxy.bus.auth import require_safe_host
+from gateway_proxy.bus.auth import Gatekeeper, KeyRing, find_hole, require_safe_host
 from gateway_proxy.bus.codec import decode_request, encode_reply_error, encode_reply_ok
 from gateway_proxy.bus.messages import PROTOCOL_VERSION, REQUEST_ARGS, TRADE_ARGS, Request
-from gateway_proxy.bus.publisher import PREFIX_BYTES_MAX, Publisher, SnapshotOf
+from gateway_proxy.bus.publisher import Publisher, SnapshotOf
 from gateway_proxy.bus.runtime import SOCKETS, Connection, RuntimeDir
 from gateway_proxy.errors import BadMessage, ConfigError, GatewayUnavailable, ProxyError, QueueFull
 
@@ -32,6 +32,7 @@ FRAMES_PER_TURN: Final = 200
 #: Frames up to this multiple of `max_frame_bytes` get a polite refusal; beyond it libzmq hangs up on the sender.
 POLITE_FACTOR: Final = 4
 _NOBLOCK: Final = int(zmq.NOBLOCK)
+MARKET_BYTES_MAX: Final = 1024
 BAD_FRAME_LOG_SPACING_S: Final = 1.0
 
 Port = Annotated[int, annotated_types.Ge(0), annotated_types.Le(65535)]
@@ -46,8 +47,9 @@ class BusSettings:
     runtime_dir: str = (
         ""  # "" means $GATEWAY_PROXY_RUNTIME, $XDG_RUNTIME_DIR/gateway-proxy or ~/.local/state/gateway-proxy
     )
-    transport: Literal["ipc", "tcp"] = "ipc"  # ipc: the kernel vouches for the user; tcp: loopback only
-    host: str = "127.0.0.1"  # tcp only
+    transport: Literal["ipc", "tcp"] = "ipc"  # ipc: the kernel vouches for the user; tcp: loopback, or with keys
+    host: str = "127.0.0.1"  # tcp only; another address than loopback needs keys_dir
+    keys_dir: str = ""  # tcp only: server.toml and clients/*.toml; "" means no keys
     market_port: Port = 5701  # tcp only; 0 lets the system choose, connection.json tells
     request_port: Port = 5702
     trade_port: Port = 5703
@@ -58,7 +60,7 @@ class BusSettings:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Whom to answer. `peer` is "localhost:uid:gid:pid" as the kernel tells it (ipc), an address (tcp), or ""."""
+    """Whom to answer. `peer`: "localhost:uid:gid:pid" from the kernel (ipc), "key:<name>", an address (tcp), or ""."""
 
     socket: Literal["request", "trade"]
     route: bytes
@@ -101,6 +103,8 @@ class BusServer:
         self._publisher = Publisher(epoch, snapshot_of)
         self._sockets: dict[str, zmq.Socket[bytes]] = {}
         self._contexts: list[zmq.Context[zmq.Socket[bytes]]] = []
+        self._ring: KeyRing | None = None
+        self._gatekeepers: list[Gatekeeper] = []
         self._heartbeat_timer: asyncio.TimerHandle | None = None
         self._welcome_timer: asyncio.TimerHandle | None = None
         self._look_again_planned = False
@@ -118,25 +122,31 @@ class BusServer:
         self._runtime.acquire()
         try:
             endpoints = self._bind_all()
-            self.connection = Connection(PROTOCOL_VERSION, self.epoch, os.getpid(), endpoints)
+            public = self._ring.server.public if self._ring else None
+            self.connection = Connection(PROTOCOL_VERSION, self.epoch, os.getpid(), endpoints, public)
             self._runtime.write_connection(self.connection)
         except BaseException:
             self.close()
             raise
         for name, socket in self._sockets.items():
             self._loop.add_reader(socket, self._look, name)
+        for keeper in self._gatekeepers:
+            self._loop.add_reader(keeper.socket, keeper.answer_all)
         self._look_again()
         self.heartbeat()
+        if public is not None:
+            self._prove_closed(endpoints, public)
 
     def close(self) -> None:
         """Stop at once: what readers have not taken yet is lost. Leaves no file. May be called twice."""
         for timer in (self._heartbeat_timer, self._welcome_timer):
             if timer is not None:
                 timer.cancel()
-        for socket in self._sockets.values():
+        for socket in (*self._sockets.values(), *(keeper.socket for keeper in self._gatekeepers)):
             self._loop.remove_reader(socket)
             socket.close(linger=0)
         self._sockets.clear()
+        self._gatekeepers.clear()
         for context in self._contexts:
             context.term()
         self._contexts.clear()
@@ -146,6 +156,11 @@ class BusServer:
         # A context has its own I/O thread: a flood of data requests cannot slow the bytes of an order down.
         data, trade = zmq.Context(), zmq.Context()
         self._contexts = [data, trade]
+        if self._settings.transport == "tcp":
+            require_safe_host(self._settings.host, bool(self._settings.keys_dir))
+            if self._settings.keys_dir:
+                self._ring = KeyRing.load(Path(self._settings.keys_dir).expanduser())
+                self._gatekeepers = [Gatekeeper(context, self._ring) for context in self._contexts]
         self._sockets["market"] = self._market_socket(data)
         self._sockets["request"] = self._router(data)
         self._sockets["trade"] = self._router(trade)
@@ -154,8 +169,8 @@ class BusServer:
     def _market_socket(self, context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
         socket = self._socket(context, zmq.XPUB)
         socket.setsockopt(zmq.XPUB_VERBOSE, 1)
-        # The only thing that may come in here is a subscription.
-        socket.setsockopt(zmq.MAXMSGSIZE, 2 * PREFIX_BYTES_MAX)
+        # The only thing that may come in here is a subscription; the frames of a CURVE handshake are the longest.
+        socket.setsockopt(zmq.MAXMSGSIZE, MARKET_BYTES_MAX)
         return socket
 
     def _router(self, context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
@@ -174,7 +189,8 @@ class BusServer:
             # Finds hosts that vanished without closing; a killed local process is noticed by the kernel.
             socket.setsockopt(zmq.HEARTBEAT_IVL, 5000)
             socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 15_000)
-            socket.setsockopt(zmq.IPV6, 1)
+            # Not always: it would announce 127.0.0.1 as [::ffff:127.0.0.1], which other clients cannot read.
+            socket.setsockopt(zmq.IPV6, int(":" in self._settings.host))
         return socket
 
     def _bind(self, name: str) -> str:
@@ -182,7 +198,8 @@ class BusServer:
         if self._settings.transport == "ipc":
             endpoint = self._runtime.ipc_endpoint(name)
         else:
-            require_safe_host(self._settings.host)
+            if self._ring is not None:
+                self._ring.secure(socket, name)
             host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
             endpoint = f"tcp://{host}:{getattr(self._settings, f'{name}_port')}"
         umask = os.umask(0o177)
@@ -193,6 +210,24 @@ class BusServer:
         finally:
             os.umask(umask)
         return socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    def _prove_closed(self, endpoints: dict[str, str], public: str) -> None:
+        """The canary: if a stranger gets in, close everything and fail loudly. It runs beside the loop."""
+        near = {
+            name: endpoint.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+            for name, endpoint in endpoints.items()
+        }
+
+        def judge(canary: asyncio.Future[str | None]) -> None:
+            hole = f"the canary failed: {canary.exception()}" if canary.exception() else canary.result()
+            if hole is None or not self._sockets:
+                return
+            log.critical("bus closed: it admitted a stranger", extra={"reason": hole})
+            self.close()
+            error = ConfigError(f"[bus] keys do not protect the sockets: {hole}")
+            self._loop.call_exception_handler({"message": str(error), "exception": error})
+
+        self._loop.run_in_executor(None, find_hole, near, public).add_done_callback(judge)
 
     # ------------------------------------------------------------ out
 
@@ -347,7 +382,10 @@ def _sender(name: Literal["request", "trade"], frames: list[zmq.Frame]) -> tuple
 
 
 def _peer(frame: zmq.Frame) -> str:
-    try:
-        return str(frame.get("Peer-Address"))
-    except zmq.ZMQError:
-        return ""
+    for prefix, word in (("key:", "User-Id"), ("", "Peer-Address")):
+        try:
+            if told := str(frame.get(word)):
+                return prefix + told
+        except zmq.ZMQError:
+            continue
+    return ""

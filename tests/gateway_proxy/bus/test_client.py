@@ -253,6 +253,30 @@ def test_restart_on_other_ports_is_followed(runtime_dir):
         new.stop()
 
 
+def test_ipv6_loopback_works_too(runtime_dir):
+    """Addresses in brackets are read by every socket of the client."""
+    ports = {"market_port": 0, "request_port": 0, "trade_port": 0}
+    bus = RunningBus(runtime_dir, settings=BusSettings(transport="tcp", host="::1", heartbeat_s=0.05, **ports))  # type: ignore[arg-type]
+    bus.answers["status"] = lambda request: {"state": "ready"}
+    with Client.connect(runtime_dir) as client:
+        client.subscribe("health/gateway/")
+
+        assert client.status() == {"state": "ready"}
+        assert client.receive(5.0)
+
+    bus.stop()
+
+
+def test_ipv4_loopback_is_announced_as_plain_ipv4(runtime_dir):
+    """Clients in other languages read 127.0.0.1, not an IPv6 form of it."""
+    bus = RunningBus(runtime_dir, settings=BusSettings(transport="tcp", market_port=0, request_port=0, trade_port=0))
+
+    assert bus.server.connection is not None
+    assert all(at.startswith("tcp://127.0.0.1:") for at in bus.server.connection.endpoints.values())
+
+    bus.stop()
+
+
 def test_question_under_way_is_asked_again_after_a_restart(runtime_dir):
     """Reading is harmless, so a restart in the middle costs time, not an error."""
     old = RunningBus(runtime_dir, "epoch-1")
