@@ -50,6 +50,8 @@ class Subscription:
     sent: dict[int, Tick] = field(default_factory=dict)
     stream: Repeater | None = None
     silenced: bool = False
+    sampled_quarter: int = -1
+    """Quarter of a market second that was looked at last; the market does not move inside one."""
 
 
 class QuoteDesk:
@@ -173,6 +175,10 @@ class QuoteDesk:
         if floor.faults.feed_frozen(floor.now) or subscription.silenced:
             return
         market_s = floor.market_s - (DELAY_S if subscription.delayed else 0.0)
+        quarter = int(market_s * 4)
+        if quarter == subscription.sampled_quarter:
+            return
+        subscription.sampled_quarter = quarter
         missing = floor.faults.is_on("model_greeks_missing", floor.now)
         shown = self._board.ticks(subscription.contract, subscription.generic, market_s, missing)
         sent = subscription.sent

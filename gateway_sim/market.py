@@ -6,9 +6,7 @@ Built on the same seconds as bars and options, so the close of the growing bar i
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, replace
 
 from gateway_sim.calendar import Calendar, TradingDay
 from gateway_sim.contracts import Contract
@@ -19,6 +17,7 @@ from gateway_sim.pricing import FloatArray
 
 NO_PRICE = -1.0
 VOLUMES_KEPT = 512
+CONTRACTS_KEPT = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +66,21 @@ class Market:
         self.prices = prices
         self.calendar = calendar
         self._option_volumes: OrderedDict[tuple[int, int], FloatArray] = OrderedDict()
+        self._values: dict[int, tuple[int, OptionValue]] = {}
+        self._quotes: dict[int, tuple[int, Quote]] = {}
+        self._part: tuple[float, float, TradingDay, Part | None] | None = None
+        self._closes: dict[tuple[str, int], float] = {}
 
     def part_at(self, epoch_s: float) -> tuple[TradingDay, Part | None]:
         """The current trading day and which of its sessions is on (None at night)."""
+        known = self._part
+        if known is not None and known[0] <= epoch_s < known[1]:
+            return known[2], known[3]
         day = self.calendar.current(epoch_s)
         for part in Part:
             start, end = session_bounds(day, part)
             if start <= epoch_s < end:
+                self._part = (start, end, day, part)
                 return day, part
         return day, None
 
@@ -85,8 +92,12 @@ class Market:
         return part is Part.REGULAR
 
     def previous_close(self, listing: Listing, day: TradingDay) -> float:
-        before = self.calendar.at_index(day.index - 1)
-        return float(self.prices.segment(listing, before, Part.REGULAR).last[-1])
+        key = (listing.symbol, day.index)
+        known = self._closes.get(key)
+        if known is None:
+            before = self.calendar.at_index(day.index - 1)
+            known = self._closes[key] = float(self.prices.segment(listing, before, Part.REGULAR).last[-1])
+        return known
 
     def spot(self, listing: Listing, epoch_s: float) -> float:
         """The underlying's middle at that moment, at night the last one before it."""
@@ -100,7 +111,18 @@ class Market:
         )
 
     def option_value(self, contract: Contract, epoch_s: float) -> OptionValue:
-        """Model, market and volatility of an option at a market time."""
+        """Model, market and volatility of an option at a market time; one value per second."""
+        second = int(epoch_s)
+        known = self._values.get(contract.con_id)
+        if known is not None and known[0] == second:
+            return known[1]
+        value = self._option_value(contract, epoch_s)
+        if len(self._values) > CONTRACTS_KEPT:
+            self._values.clear()
+        self._values[contract.con_id] = (second, value)
+        return value
+
+    def _option_value(self, contract: Contract, epoch_s: float) -> OptionValue:
         day, part = self.part_at(epoch_s)
         moment = epoch_s if part is not Part.POST and part is not None else float(min(epoch_s, day.close))
         return value_at(
@@ -167,6 +189,20 @@ class Market:
         return volume, float(regular.high_so_far[at]), float(regular.low_so_far[at]), float(regular.last[0])
 
     def _option_quote(self, contract: Contract, epoch_s: float) -> Quote:
+        """Prices move once a second, displayed sizes four times."""
+        second = int(epoch_s)
+        known = self._quotes.get(contract.con_id)
+        if known is None or known[0] != second:
+            if len(self._quotes) > CONTRACTS_KEPT:
+                self._quotes.clear()
+            known = self._quotes[contract.con_id] = (second, self._option_quote_of_second(contract, epoch_s))
+        quote = known[1]
+        if quote.ask_size == 0:
+            return quote
+        dice = mixed(int(epoch_s * 4), contract.con_id)
+        return replace(quote, bid_size=1 + dice % 180 if quote.bid_size else 0, ask_size=1 + dice // 256 % 180)
+
+    def _option_quote_of_second(self, contract: Contract, epoch_s: float) -> Quote:
         listing = contract.listing
         day, part = self.part_at(epoch_s)
         value = self.option_value(contract, epoch_s)
@@ -202,8 +238,8 @@ class Market:
         self, contract: Contract, regular: Segment, index: int, opened: float, last: float
     ) -> tuple[float, float]:
         """High and low of the day: the option's value at the underlying's extremes, never inside open and last."""
-        upper = value_at(contract, float(np.max(regular.mid[: index + 1 : 60])), regular.start + index).last
-        lower = value_at(contract, float(np.min(regular.mid[: index + 1 : 60])), regular.start + index).last
+        upper = value_at(contract, float(regular.high_so_far[index]), regular.start + index).last
+        lower = value_at(contract, float(regular.low_so_far[index]), regular.start + index).last
         return max(upper, lower, opened, last), min(upper, lower, opened, last)
 
     def _option_volume(self, contract: Contract, day: TradingDay, regular: Segment, index: int) -> int:
@@ -220,3 +256,6 @@ class Market:
     def forget(self) -> None:
         """Drop derived figures after the prices were changed (a jump)."""
         self._option_volumes.clear()
+        self._values.clear()
+        self._quotes.clear()
+        self._closes.clear()

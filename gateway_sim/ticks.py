@@ -19,6 +19,7 @@ DELAYED_TYPES = {
     0: 69, 1: 66, 2: 67, 3: 70, 4: 68, 5: 71, 6: 72, 7: 73, 8: 74, 9: 75, 14: 76, 45: 88, 10: 80, 11: 81, 12: 82,
     13: 83,
 }  # fmt: skip
+COMPUTATIONS_KEPT = 4096
 GENERIC_TICKS = frozenset({
     100, 101, 104, 105, 106, 162, 165, 221, 225, 232, 233, 236, 256, 258, 292, 293, 294, 295, 318, 375, 411, 456, 586,
     588, 595, 619,
@@ -84,6 +85,8 @@ class TickBoard:
 
     def __init__(self, market: Market) -> None:
         self._market = market
+        self._computed: dict[int, tuple[tuple[int, bool], dict[int, Tick]]] = {}
+        """Computations of the latest second, by contract."""
 
     def ticks(
         self, contract: Contract, generic: frozenset[int], market_s: float, greeks_missing: bool
@@ -116,11 +119,18 @@ class TickBoard:
 
     def _computations(self, contract: Contract, quote: Quote, market_s: float, greeks_missing: bool) -> dict[int, Tick]:
         value = self._market.option_value(contract, market_s)
+        key = (int(market_s), greeks_missing)
+        known = self._computed.get(contract.con_id)
+        if known is not None and known[0] == key:
+            return known[1]
         nothing = Computation(-1.0, -1.0, None, -1.0)
         model: Tick = Computation(value.volatility, round(value.model.price, 6), value.model, round(value.spot, 4))
         rows: dict[int, Tick] = {13: nothing if greeks_missing else model}
         for tick_type, price in ((10, quote.bid), (11, quote.ask), (12, quote.last)):
             rows[tick_type] = _shifted(value, price) if price > 0.0 else nothing
+        if len(self._computed) > COMPUTATIONS_KEPT:
+            self._computed.clear()
+        self._computed[contract.con_id] = (key, rows)
         return rows
 
     def _generic(self, contract: Contract, number: int, quote: Quote, market_s: float) -> dict[int, Tick]:

@@ -1,0 +1,180 @@
+"""A seeded trading day, twice: `python -m gateway_sim.simulate --seeds 3 --hours 6.5`.
+
+A small raw client trades three symbols with their option chains against the gateway core in virtual time. Each seed is
+run twice; the ledgers must be identical. Prints one JSON line per seed with the simulated hours per second. Exit code
+1 if two runs differ, or if the client, which keeps the rules, is charged with a violation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Sequence
+
+from gateway_sim.effects import Record, Send
+from gateway_sim.gateway import Gateway
+from gateway_sim.settings import GatewaySettings
+from gateway_sim.wire import Field, FrameReader, encode, frame, split_fields
+
+SYMBOLS = ("SPY", "QQQ", "AAPL")
+OPEN = "2026-06-15 09:30"
+ORDER_EVERY_S = 300.0
+CONNECTION = 1
+_REST_OF_STOCK = ("STK", "", 0.0, "", "", "SMART", "", "USD", "", "")
+
+
+class DayTrader:
+    """Bars, chains, quotes and a bracket now and then, over the bare protocol."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._reader = FrameReader()
+        self._req_id = 1000
+        self._order_id = 0
+        self._last: dict[int, float] = {}
+        self._symbol_of: dict[int, str] = {}
+        self._streams: dict[str, int] = {}
+        self._chains_seen: set[str] = set()
+        self.digest = hashlib.sha256()
+        self.messages = 0
+        self.lines: list[str] = []
+
+    def run(self, hours: float) -> None:
+        """Trade from the open for so many simulated hours."""
+        self._gateway.receive_connection(CONNECTION, "simulate", 0.0)
+        self._feed(b"API\0" + frame(b"v157..178"), 0.0)
+        self._send(0.0, 71, 2, 1, "")
+        for symbol in SYMBOLS:
+            self._begin(symbol)
+        now, end, next_order = 0.0, hours * 3600.0, ORDER_EVERY_S
+        while now < end:
+            due = self._gateway.next_timer()
+            now = min(next_order, end if due is None else due)
+            self._gateway.handle_timer(now)
+            self._collect()
+            if now >= next_order:
+                next_order += ORDER_EVERY_S
+                self._order(now)
+
+    def _begin(self, symbol: str) -> None:
+        contract = (0, symbol, *_REST_OF_STOCK)
+        self._send(0.0, 20, self._number(), *contract, 0, "", "1 min", "3600 S", 1, "TRADES", 2, True, "")
+        stream = self._number()
+        self._streams[symbol] = stream
+        self._send(0.0, 1, 11, stream, *contract, False, "", False, False, "")
+        listing = self._gateway.floor.book.listings[symbol]
+        request = self._number()
+        self._symbol_of[request] = symbol
+        self._send(0.0, 78, request, symbol, "", "STK", listing.con_id)
+
+    def _number(self) -> int:
+        self._req_id += 1
+        return self._req_id
+
+    def _send(self, now: float, *fields: Field) -> None:
+        self._feed(encode(*fields), now)
+
+    def _feed(self, data: bytes, now: float) -> None:
+        self._gateway.receive_bytes(CONNECTION, data, now)
+        self._collect()
+
+    def _collect(self) -> None:
+        for effect in self._gateway.effects():
+            if isinstance(effect, Record):
+                self.lines.append(effect.line)
+            elif isinstance(effect, Send):
+                self.digest.update(effect.data)
+                for payload in self._reader.feed(effect.data):
+                    self.messages += 1
+                    self._hear(split_fields(payload))
+
+    def _hear(self, fields: list[str]) -> None:
+        if fields[0] == "1" and fields[3] == "4":
+            self._last[int(fields[2])] = float(fields[4])
+        elif fields[0] == "75" and fields[2] == "SMART":
+            self._open_chain(self._symbol_of[int(fields[1])], fields)
+
+    def _open_chain(self, symbol: str, fields: list[str]) -> None:
+        """Stream the three strikes around the money of the nearest expiry, calls and puts."""
+        last = self._last.get(self._streams[symbol])
+        if symbol in self._chains_seen or last is None:
+            return
+        self._chains_seen.add(symbol)
+        count = int(fields[6])
+        expiry = min(fields[7 : 7 + count])
+        strikes = sorted((float(text) for text in fields[8 + count :]), key=lambda strike: abs(strike - last))
+        for strike in strikes[:3]:
+            for right in "CP":
+                option = (0, symbol, "OPT", expiry, strike, right, "100", "SMART", "", "USD", "", "")
+                self._send(self._gateway.floor.now, 1, 11, self._number(), *option, False, "100,101", False, False, "")
+
+    def _order(self, now: float) -> None:
+        """A bracket in one of the symbols."""
+        symbol = SYMBOLS[self._order_id // 3 % len(SYMBOLS)]
+        price = self._last.get(self._streams[symbol])
+        if price is None:
+            return
+        entry = self._order_id + 1
+        self._leg(now, symbol, entry, "BUY", "LMT", round(price + 0.02, 2), 0.0, 0, False)
+        self._leg(now, symbol, entry + 1, "SELL", "LMT", round(price * 1.001, 2), 0.0, entry, False)
+        self._leg(now, symbol, entry + 2, "SELL", "STP", None, round(price * 0.999, 2), entry, True)
+        self._order_id += 3
+
+    def _leg(
+        self,
+        now: float,
+        symbol: str,
+        order_id: int,
+        action: str,
+        kind: str,
+        limit: float | None,
+        aux: float,
+        parent: int,
+        transmit: bool,
+    ) -> None:
+        fields: list[Field] = [3, order_id, 0, symbol, *_REST_OF_STOCK, "", "", action, 10, kind, limit]
+        fields += [aux or "", "DAY", "", "", "O", 0, f"day-{order_id}", transmit, parent, *[0] * 6]
+        fields += [*[""] * 7, "", 0, "", -1, 0, "", "", 0, "", "", 0, 0, "", 0, *[""] * 5, 0, *[""] * 4, 0, 0]
+        fields += [*[""] * 9, 0, "", "", 0, 0, "", "", False, "", 0, 0, 0, 0, *[""] * 6, 0, *[""] * 8, 0, 0, 0, 0]
+        fields += ["", "", 0, "", ""]
+        self._send(now, *fields)
+
+
+def run_day(seed: int, hours: float) -> tuple[DayTrader, float]:
+    """One day; returns the trader and the real seconds it took."""
+    trader = DayTrader(Gateway(GatewaySettings(seed=seed, start=OPEN)))
+    began = time.perf_counter()
+    trader.run(hours)
+    return trader, time.perf_counter() - began
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = argparse.ArgumentParser(prog="gateway_sim.simulate", description="A seeded trading day, run twice.")
+    options.add_argument("--seeds", type=int, default=1, help="how many seeds, from 1 up (default 1)")
+    options.add_argument("--hours", type=float, default=6.5, help="simulated hours from the open (default 6.5)")
+    arguments = options.parse_args(argv)
+    failed = False
+    for seed in range(1, arguments.seeds + 1):
+        first, took_s = run_day(seed, arguments.hours)
+        second, _ = run_day(seed, arguments.hours)
+        same = first.lines == second.lines and first.digest.digest() == second.digest.digest()
+        events: dict[str, int] = {}
+        for line in first.lines:
+            name = json.loads(line)["event"]
+            events[name] = events.get(name, 0) + 1
+        failed = failed or not same or "violation" in events
+        result = {
+            "seed": seed, "identical": same, "hours": arguments.hours,
+            "hours_per_s": round(arguments.hours / took_s, 3),
+            "messages": first.messages, "fills": events.get("fill", 0), "violations": events.get("violation", 0),
+            "digest": first.digest.hexdigest()[:16],
+        }  # fmt: skip
+        print(json.dumps(result), flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

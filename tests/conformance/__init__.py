@@ -1,0 +1,1 @@
+"""Real client libraries, each in its own virtual environment, hold the same conversation with the simulator."""

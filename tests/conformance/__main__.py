@@ -1,0 +1,77 @@
+"""`python -m tests.conformance [CLIENT …]`: every client in its own environment against a fresh simulator each.
+
+Environments are made once under the user's cache directory (two of the clients overwrite each other's files, so they
+cannot share one). Exit code 0 if all conversations passed, 1 otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIENTS = {
+    "ib_async": ("ib_async==2.1.0", ["with_ib.py", "ib_async"]),
+    "ib_insync": ("ib_insync==0.9.86", ["with_ib.py", "ib_insync"]),
+    "ibapi": ("ibapi==9.81.1.post1", ["with_ibapi.py"]),
+}
+
+
+def environment(client: str, requirement: str, base: Path) -> Path:
+    """The Python of the client's environment, made if needed."""
+    home = base / requirement.replace("==", "-")
+    python = home / "bin" / "python"
+    if not (home / "ready").exists():
+        print(f"{client}: making {home}", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
+        subprocess.run(
+            [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", requirement], check=True
+        )
+        (home / "ready").touch()
+    return python
+
+
+def converse(python: Path, script: list[str]) -> bool:
+    """Run one conversation against a fresh simulator; whether it passed."""
+    simulator = subprocess.Popen(
+        [sys.executable, "-m", "gateway_sim", "--port", "0", "--speed", "5"],
+        cwd=ROOT, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert simulator.stdout is not None
+        port = simulator.stdout.readline().split("listening on ")[1].split()[0].split(":")[1]
+        name, *arguments = script
+        command = [str(python), str(Path(__file__).with_name(name)), *arguments, port]
+        return subprocess.run(command, timeout=180, cwd=ROOT).returncode == 0
+    except subprocess.TimeoutExpired:
+        print("FAIL the conversation did not end within 180 s")
+        return False
+    finally:
+        simulator.terminate()
+        simulator.wait(10)
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(prog="tests.conformance", description=__doc__)
+    options.add_argument("clients", nargs="*", metavar="CLIENT", help=f"of {', '.join(CLIENTS)} (default: all)")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gateway-sim-conformance"
+    options.add_argument("--environments", type=Path, default=cache, help=f"where to keep them (default {cache})")
+    arguments = options.parse_args()
+    unknown = [client for client in arguments.clients if client not in CLIENTS]
+    if unknown:
+        options.error(f"no client {', '.join(unknown)}; known: {', '.join(CLIENTS)}")
+    results = {}
+    for client in arguments.clients or CLIENTS:
+        requirement, script = CLIENTS[client]
+        print(f"== {requirement}", flush=True)
+        results[client] = converse(environment(client, requirement, arguments.environments), script)
+    for client, good in results.items():
+        print(f"{'passed' if good else 'FAILED'} {client}")
+    return 0 if all(results.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
