@@ -67,13 +67,13 @@ class _Line:
                     raise AnswerLost(f"{op}: the proxy restarted before it answered", restarted=True)
         finally:
             del self._waiting[request_id]
-        raise AnswerLost(f"{op}: no answer within {timeout_s:g} s: {locator.why_silent()}", restarted=False)
+        raise AnswerLost(f"{op}: no answer within {timeout_s:.3g} s: {locator.why_silent()}", restarted=False)
 
     async def _send(self, frame: bytes, timeout_s: float, locator: Locator) -> None:
         try:
             await asyncio.wait_for(self._socket.send(frame), timeout_s)
         except TimeoutError:
-            why = f"{self.endpoint} did not accept within {timeout_s:g} s: {locator.why_silent()}"
+            why = f"{self.endpoint} did not accept within {timeout_s:.3g} s: {locator.why_silent()}"
             raise ProxyUnreachable(f"nothing sent: {why}") from None
 
     async def _read(self) -> None:

@@ -89,7 +89,7 @@ class Requester:
             if time.monotonic() >= deadline:
                 self.close()
                 why = self._locator.why_silent()
-                raise ProxyUnreachable(f"nothing sent: {self._endpoint} did not accept within {timeout_s:g} s: {why}")
+                raise ProxyUnreachable(f"nothing sent: {self._endpoint} did not accept within {timeout_s:.3g} s: {why}")
         self._connected().send(frame, zmq.NOBLOCK)
 
     def _await_reply(self, request_id: int, op: str, deadline: float, timeout_s: float) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class Requester:
                 self.close()
                 raise AnswerLost(f"{op}: the proxy restarted before it answered", restarted=True)
         self.close()
-        raise AnswerLost(f"{op}: no answer within {timeout_s:g} s: {self._locator.why_silent()}", restarted=False)
+        raise AnswerLost(f"{op}: no answer within {timeout_s:.3g} s: {self._locator.why_silent()}", restarted=False)
 
 
 def _ms(seconds: float) -> int:

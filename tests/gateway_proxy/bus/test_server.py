@@ -257,7 +257,7 @@ def test_killed_subscriber_is_noticed(bus):
     child.kill()
     child.wait()
 
-    eventually(lambda: ("bars/SPY/1min/", False) in bus.subscriptions)
+    assert eventually(lambda: ("bars/SPY/1min/", False) in bus.subscriptions)
 
 
 # ---------------------------------------------------------------- runtime directory
