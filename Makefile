@@ -83,6 +83,10 @@ check: lint types test  ## lint, types, test
 fmt: $(READY)  ## rewrite the layout with ruff
 	@$(PY) -m ruff check --fix . ; $(PY) -m ruff format .
 
+.PHONY: bench
+bench: $(READY)  ## one JSON line per figure (ARGS="bus pacing" for some of them)
+	@$(PY) -m bench $(ARGS)
+
 # ---------------------------------------------------------------- house-keeping
 
 .PHONY: lock
