@@ -6,8 +6,6 @@ What needs the Gateway becomes an errand; the rest is answered at once from what
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -124,14 +122,7 @@ class RequestOps:
         lane = Lane.ORDER if args.op == "order" else Lane.INTERACTIVE
         job = Job(self._core.desk.new_id(), lane, "explain", request_class, messages, keys)
         found = self._core.scheduler.explain(job, now)
-        return {
-            "goes_in_s": _wait(found.goes_at, now),
-            "expected_in_s": _wait(found.expected_at, now),
-            "held_by": found.held_by,
-            "ahead": found.ahead,
-            "request_class": request_class.value,
-            "rules": [asdict(view) for view in found.rules],
-        }
+        return found.body(now) | {"request_class": request_class.value}
 
     def _demand(self, args: ExplainArgs) -> tuple[RequestClass, Keys, int]:
         if args.op == "order":
@@ -177,8 +168,3 @@ class RequestOps:
             topics.HEALTH_LATENCY: core.latency.body(),
             topics.HEALTH_STREAMS: {"streams": core.bars.health(now), "lines": core.quotes.health(now)},
         }
-
-
-def _wait(at: float, now: float) -> float | None:
-    """Seconds from now; None when only somebody's release can make room."""
-    return None if at == inf else round(max(0.0, at - now), 3)

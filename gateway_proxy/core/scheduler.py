@@ -138,7 +138,8 @@ class Scheduler:
     def _try_first(self, line: Line, now: float, shut: dict[Hashable, float], granted: list[Granted]) -> bool:
         """Grant or park the first job of `line`; False when the line is done for now: empty, or held as a whole.
 
-        A common limit that refused a job is shut for all after it, or light jobs would always pass a heavy one.
+        A common limit that refused a job is shut for all after it, or light jobs would always pass a heavy one; not when
+        another limit holds that job longer anyway, or jobs that could go would wait for what it waits for.
         """
         bucket = line.next_bucket()
         entry = bucket.first
@@ -152,7 +153,9 @@ class Scheduler:
                 return bool(line)
             wake_at, held_by = self._pacing.held(demands, now)
             shut_until = shut.get(place(demand), now)
-            line.wake_at = shut[place(demand)] = max(wake_at, shut_until)
+            line.wake_at = max(wake_at, shut_until)
+            if wake_at <= gate.goes_at(key, amount, ceiling, now):
+                shut[place(demand)] = line.wake_at
             line.hold.by(held_by if wake_at > shut_until else gate.rule.name, now)
             return False
         self._pacing.take(entry.job, demands, now)

@@ -27,7 +27,7 @@ def half_open() -> tuple[Breaker, float]:
     return breaker, now
 
 
-@pytest.mark.parametrize(("state", "turn"), itertools.product(State, Turn))
+@pytest.mark.parametrize(("state", "turn"), list(itertools.product(State, Turn)))
 def test_every_step_goes_where_the_table_says_or_raises_and_changes_nothing(state, turn):
     """The table is the whole truth about the states."""
     breaker = Breaker("history", SETTINGS)

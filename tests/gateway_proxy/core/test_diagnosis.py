@@ -1,6 +1,7 @@
 """The decision table: every cause has symptoms that name it, and nothing else."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -19,14 +20,14 @@ def told(code: int, text: str = "", age_s: float = 5.0) -> Notice:
     return Notice(age_s, code, text)
 
 
-def sick(*notices: Notice, **facts: object) -> Symptoms:
+def sick(*notices: Notice, **facts: Any) -> Symptoms:
     return replace(HEALTHY, notices=notices, **facts)
 
 
 PACING = "Historical Market Data Service error message:Historical data request pacing violation"
 NO_DATA = "Historical Market Data Service error message:HMDS query returned no data: SPY@SMART Trades"
 OTHER_IP = "Historical Market Data Service error message:Trading TWS session is connected from a different IP address"
-SILENT = {"history": Ending.TIMEOUT, "history_other": Ending.TIMEOUT, "fresh_history": Ending.TIMEOUT}
+SILENT: dict[str, Any] = {"history": Ending.TIMEOUT, "history_other": Ending.TIMEOUT, "fresh_history": Ending.TIMEOUT}
 
 #: One row per cause that a client can experience: its symptoms and its name.
 CAUSES: list[tuple[Verdict, Symptoms]] = [

@@ -286,3 +286,17 @@ def test_statistics_are_plain_json_and_add_up() -> None:
     assert stats["lanes"]["interactive"] == {"depth": 9, "oldest_s": 100.0}
     assert stats["owners"]["beta"] == {"queued": 0, "sent": 10, "share": 0.1667, "lines": 0}
     assert (stats["granted"], stats["expired"], stats["refused"]) == (60, 1, 0)
+
+
+def test_line_that_waits_for_a_release_does_not_hold_those_behind_it() -> None:
+    """A third account summary can go only when one ends; bars behind it go as soon as the message spread allows."""
+    rig = Rig(NARROW)
+    rig.push(C.HISTORY_SMALL, Lane.PROBE)
+    for _ in range(3):
+        rig.push(C.ACCOUNT_SUMMARY)
+    first, second = (rig.push(C.HISTORY_LARGE) for _ in range(2))
+
+    rig.run(0.5)
+
+    assert rig.when(first) == 0.0
+    assert rig.when(second) == 0.125

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway_proxy.core.rules import message_ceilings
 from gateway_proxy.core.scheduler import Granted, Job, Keys, Lane, PacingSettings, RequestClass
 from gateway_proxy.errors import QueueFull, Refused
 from tests.support.pacing import Rig, violations
@@ -177,7 +178,9 @@ def test_data_never_delay_an_order(plan: list[tuple[str, object, int]]) -> None:
 
     def within_reserve() -> bool:
         sent = times(alone)
-        return all(sum(n for at, n in sent if end - 1.1 < at <= end) <= 12 for end, _ in sent)
+        ceilings = message_ceilings(both.rig.scheduler.settings)
+        reserve = ceilings[Lane.ORDER] - ceilings[Lane.PROBE]
+        return all(sum(n for at, n in sent if end - 1.1 < at <= end) <= reserve for end, _ in sent)
 
     if within_reserve():
         assert times(both) == times(alone)
@@ -204,7 +207,7 @@ def test_explanation_tells_exactly_when_a_job_would_go(plan: list[tuple[str, obj
     assert (foretold.held_by == "") == (foretold.goes_at == asked_at)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(plan=st.lists(steps, max_size=20), extra=data_jobs)
 def test_refused_job_takes_nothing(plan: list[tuple[str, object, int]], extra: Job) -> None:
     """While one rule holds a job, no other rule has counted it: all of them or none."""
