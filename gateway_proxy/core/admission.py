@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Gt
 
 from gateway_proxy.bus.messages import AccountValues, Action, BracketArgs, Contract, Mode, PlaceArgs, Quote
+from gateway_proxy.core.events import OpenOrderReceived
 from gateway_proxy.core.orders import POSSIBLY_LIVE, Order, State
 from gateway_proxy.core.positions import Positions
 from gateway_proxy.core.register import Register
@@ -48,12 +49,20 @@ class Admission:
     """Holds the present facts; decides nothing by itself but yes or no."""
 
     def __init__(
-        self, settings: OrderSettings, risk: Risk, register: Register, positions: Positions, *, mode: Mode
+        self,
+        settings: OrderSettings,
+        risk: Risk,
+        register: Register,
+        positions: Positions,
+        foreign: dict[int, OpenOrderReceived],
+        *,
+        mode: Mode,
     ) -> None:
         self._settings = settings
         self._risk = risk
         self._register = register
         self._positions = positions
+        self._foreign = foreign
         self._mode = mode
         self._gate_reason = "the proxy is starting"
         self._recovering = "recovering: orders are being reconciled with IB"
@@ -171,12 +180,14 @@ class Admission:
         """Everything the limits look at, in the worst case for this order."""
         key = ask.contract.key
         quote, at = self._quotes.get(key, (None, now))
+        ours = (
+            _open(order)
+            for order in self._register.open_orders()
+            if order.client_order_id != besides and order.entry.state in POSSIBLY_LIVE
+        )
+        foreign = () if self._mode == "dry-run" else map(_open_foreign, self._foreign.values())
         return Book(
-            open=tuple(
-                _open(order)
-                for order in self._register.open_orders()
-                if order.client_order_id != besides and order.entry.state in POSSIBLY_LIVE
-            ),
+            open=(*ours, *foreign),
             held=tuple(self._held(ask.action)),
             account=self._values.get(ask.account),
             quote=quote,
@@ -199,6 +210,11 @@ class Admission:
         if quote is None:
             return None
         return quote.ask if action == "BUY" else quote.bid
+
+
+def _open_foreign(order: OpenOrderReceived) -> Open:
+    """Somebody else's order fills on the same account; what it filled already is in the reported position."""
+    return Open("", order.account, order.contract.key, order.action, order.quantity)
 
 
 def _open(order: Order) -> Open:

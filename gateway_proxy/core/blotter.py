@@ -68,8 +68,11 @@ class Blotter:
         self._positions = Positions(self.register)
         self._fence = Fence(spacing_s=settings.sweep_spacing_s, step_timeout_s=settings.sweep_step_timeout_s)
         self._jobs, self._deadlines = Jobs(), Deadlines()
-        self._admission = Admission(settings, self.risk, self.register, self._positions, mode=mode)
-        self._reconciler = Reconciler(settings, scribe, self._fence, self._positions, self.risk)
+        foreign: dict[int, OpenOrderReceived] = {}
+        self._admission = Admission(settings, self.risk, self.register, self._positions, foreign, mode=mode)
+        self._reconciler = Reconciler(
+            settings, scribe, self._fence, self._positions, self.risk, self._deadlines, foreign
+        )
         shared = (settings, scribe, self._admission, self.risk, self._reconciler, self._jobs, self._deadlines)
         self.placement = Placement(*shared, mode=mode)
         self._changes = Changes(*shared)

@@ -91,6 +91,7 @@ class Changes:
                 action=leg.ticket.action,
                 account=order.account,
                 deadline=self._scribe.now + self._settings.queue_deadline_s,
+                call=CancelOrder(leg.ticket.order_id) if what == "cancel" else None,
             )
         )
 

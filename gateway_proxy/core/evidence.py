@@ -32,14 +32,17 @@ REJECT_CODES: Final = frozenset(
 NOTICE_CODES: Final = frozenset({399, 404, 2109, 2137, 10311, 10349})
 #: Codes that refuse a modification and leave the working order unchanged.
 MODIFY_REFUSED_CODES: Final = frozenset({105, 110, 134, 201, 321, 2102, 10341})
+#: The echo of every cancel, ours, OCA's or IB's; the status that follows decides.
+CANCEL_ECHO_CODE: Final = 202
 #: Answers to a cancel that say only: look again. 10147 is also sent after a fill.
-CANCEL_CODES: Final = frozenset({161, 202, 10147, 10148})
+CANCEL_CODES: Final = frozenset({161, 10147, 10148})
 
 
 class ErrorMeaning(Enum):
     NOTICE = auto()
     REJECT = auto()
     MODIFY_REFUSED = auto()
+    CANCEL_ECHO = auto()
     LOOK_AGAIN = auto()
 
 
@@ -137,6 +140,8 @@ def meaning_of(leg: Leg, event: ErrorReceived) -> ErrorMeaning:
         return ErrorMeaning.MODIFY_REFUSED
     if event.code in REJECT_CODES and leg.state not in (State.FILLED, State.CANCELLED):
         return ErrorMeaning.REJECT
+    if event.code == CANCEL_ECHO_CODE:
+        return ErrorMeaning.NOTICE if leg.terminal else ErrorMeaning.CANCEL_ECHO
     if event.code in NOTICE_CODES or 2100 <= event.code < 2168:
         return ErrorMeaning.NOTICE
     return ErrorMeaning.LOOK_AGAIN

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from gateway_proxy.bus.messages import Quote
 from gateway_proxy.core import evidence, simulated_fills
 from gateway_proxy.core.admission import OrderSettings
+from gateway_proxy.core.deadlines import Deadlines
 from gateway_proxy.core.events import (
     CommissionReceived,
     CompletedOrderReceived,
@@ -28,24 +29,37 @@ from gateway_proxy.core.positions import Positions, has_expired
 from gateway_proxy.core.risk import Risk
 from gateway_proxy.core.scribe import Scribe
 
+#: The status that confirms a cancel follows its echo at once; after that, go and look.
+ECHO_GRACE_S = 1.0
+
 
 class Reconciler:
     """Knows what was seen when; everything durable goes through the scribe."""
 
-    def __init__(self, settings: OrderSettings, scribe: Scribe, fence: Fence, positions: Positions, risk: Risk) -> None:
+    def __init__(
+        self,
+        settings: OrderSettings,
+        scribe: Scribe,
+        fence: Fence,
+        positions: Positions,
+        risk: Risk,
+        deadlines: Deadlines,
+        foreign: dict[int, OpenOrderReceived],
+    ) -> None:
         self._settings = settings
         self._scribe = scribe
         self._register = scribe.register
         self._fence = fence
         self._positions = positions
         self._risk = risk
+        self._deadlines = deadlines
         #: By order id, in turns: when it was last written or named by IB, and when a reject code came.
         self._seen: dict[int, int] = {}
         self._refused: dict[int, int] = {}
         #: Orders whose session was lost after they were written: their bytes may still be executed.
         self._adrift: set[str] = set()
         #: Live orders at IB that are not ours, by permId: shown and counted, never touched.
-        self.foreign: dict[int, OpenOrderReceived] = {}
+        self.foreign = foreign
 
     # ---------------------------------------------------------------- the life of the link
 
@@ -183,14 +197,18 @@ class Reconciler:
         reason = f"{event.code} {event.text}"
         meaning = evidence.meaning_of(leg, event)
         fields = {"client_order_id": order.client_order_id, "leg": leg.name, "code": event.code, "text": event.text}
-        self._scribe.log("info" if meaning is ErrorMeaning.NOTICE else "warning", "order message", **fields)
+        expected = meaning in (ErrorMeaning.NOTICE, ErrorMeaning.CANCEL_ECHO)
+        self._scribe.log("info" if expected else "warning", "order message", **fields)
         if meaning is ErrorMeaning.MODIFY_REFUSED:
             self._scribe.changing(order, leg, "modify", ChangeEvent.SETTLE, reason=reason)
         elif meaning is ErrorMeaning.REJECT and leg.state not in (State.INTENT, State.EXPIRED_UNSENT):
             self._scribe.happened(order, [leg], Event.NOTICE, reject_reason=reason, reason=reason)
             self._refused[event.req_id] = self._scribe.turn
-        if meaning is not ErrorMeaning.NOTICE:
-            self._fence.want(self._scribe.now)
+        if meaning is ErrorMeaning.CANCEL_ECHO:
+            at = self._scribe.now + ECHO_GRACE_S
+            self._deadlines.set(f"echo {event.req_id}", at, lambda: None if leg.terminal else self.look())
+        elif meaning is not ErrorMeaning.NOTICE:
+            self.look()
         return True
 
     # ---------------------------------------------------------------- dry-run

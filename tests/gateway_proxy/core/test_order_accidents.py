@@ -590,3 +590,37 @@ def test_the_clock_of_the_wall_decides_expiry_over_restarts():
 
     assert (early, world.state("p1")) == ("unknown", "not_placed")
     assert world.journal[0]["wall_ns"] > START_NS
+
+
+def test_the_echo_of_a_cancel_asks_for_nothing_unless_its_status_stays_away():
+    """202 follows every cancel, also OCA's; only an echo without a status is looked up."""
+    world = placed(OrderWorld().start())
+    stop = world.order_ids("b1")[2]
+    calls = len(world.gateway.calls)
+    world.ask("order.cancel", CancelArgs("b1"))
+    world.advance(3.0)
+    plain = len(world.gateway.calls) - calls
+    placed(world, "b2")
+    world.gateway.silent = True
+    stop = world.order_ids("b2")[2]
+    world.gateway.end(stop)
+    world.gateway.silent = False
+
+    world.feed(ev.ErrorReceived(stop, 202, "Order Canceled - reason:"))
+    waited = world.state("b2", "stop_loss")
+    world.advance(1.5)
+
+    assert plain == 1
+    assert (waited, world.state("b2", "stop_loss")) == ("working", "cancelled")
+
+
+def test_foreign_orders_count_in_the_worst_case():
+    """A human's open orders on the same account use up the caps of the account."""
+    world = OrderWorld(risk=RiskSettings(max_position=10.0)).start()
+    ticket = fx.OrderTicket(500, Contract("SPY", con_id=756733), "DU1", "BUY", 9, "LMT", 5.0, None, "GTC", "mine")
+    world.gateway.receive(fx.PlaceOrders((ticket,)))
+    world.run()
+
+    answers = [world.answer(world.ask("order.place", single(f"p{n}", quantity=n))) for n in (2, 1)]
+
+    assert answers == ["refused", "accepted"]
