@@ -18,6 +18,7 @@ from gateway_proxy.core.events import UpstreamEvent
 from gateway_proxy.core.order_path import OrderPathSettings
 from gateway_proxy.core.proxy import ProxyCore, ProxySettings
 from gateway_proxy.journal import Journal
+from gateway_proxy.pacing_memory import PacingMemory
 from gateway_proxy.service import Clock, Service
 from gateway_proxy.settings import Settings
 from gateway_proxy.upstream import Upstream
@@ -100,6 +101,7 @@ def core_settings(settings: Settings, *, live_confirmed: str) -> ProxySettings:
                 quote_wait_s=orders.quote_wait_s * speed,
                 sweep_spacing_s=orders.sweep_spacing_s * speed,
                 sweep_step_timeout_s=orders.sweep_step_timeout_s * speed,
+                news_grace_s=orders.news_grace_s * speed,
                 dead_man_s=orders.dead_man_s * speed,
             ),
             risk=replace(settings.risk, max_quote_age_s=settings.risk.max_quote_age_s * speed),
@@ -124,6 +126,10 @@ def build(settings: Settings, *, live_confirmed: str = "") -> Service:
     try:
         core = ProxyCore(core_settings(settings, live_confirmed=live_confirmed), clock.now(), time.time_ns())
         core.restore(list(journal.records()), clock.now())
+        memory = PacingMemory(path.with_name("pacing.json"))
+        if (earlier := memory.read()) is not None:
+            remembered, away_s = earlier
+            core.recall_pacing(remembered, away_s * settings.clock.speed, clock.now())
     except BaseException:
         journal.close()
         raise
@@ -137,4 +143,4 @@ def build(settings: Settings, *, live_confirmed: str = "") -> Service:
             gateway.host, gateway.port, gateway.client_id, connect_timeout_s=gateway.connect_timeout_s, deliver=deliver
         )
 
-    return Service(core, clock, journal, make_bus, make_upstream)
+    return Service(core, clock, journal, memory, make_bus, make_upstream)

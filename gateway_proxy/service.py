@@ -26,12 +26,15 @@ from gateway_proxy.core.proxy import ProxyCore
 from gateway_proxy.core.witness import Vitals
 from gateway_proxy.errors import JournalUnavailable
 from gateway_proxy.journal import Journal
+from gateway_proxy.pacing_memory import PacingMemory
 from gateway_proxy.upstream import Upstream
 
 log = logging.getLogger("gateway_proxy")
 
 #: How often the loop measures how late it is, real seconds.
 BEAT_S: Final = 0.25
+#: Pacing is written down every so many beats.
+REMEMBER_BEATS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +58,14 @@ class Service:
         core: ProxyCore,
         clock: Clock,
         journal: Journal,
+        memory: PacingMemory,
         make_bus: Callable[[str], BusServer],
         make_upstream: Callable[[Callable[[UpstreamEvent], None]], Upstream],
     ) -> None:
         self._core = core
         self._clock = clock
         self._journal = journal
+        self._memory = memory
         self.epoch = secrets.token_hex(6)
         self._bus = make_bus(self.epoch)
         self._upstream = make_upstream(self._receive_upstream)
@@ -95,6 +100,7 @@ class Service:
             await self._stopped.wait()
             beat.cancel()
         finally:
+            self._memory.write(self._core.remembered_pacing(self._clock.now()))
             self._upstream.disconnect("the proxy stops")
             self._bus.close()
             self._journal.close()
@@ -103,7 +109,7 @@ class Service:
 
     async def _beat(self) -> None:
         """Measures the loop's lag and tells the supervisor that full turns still happen."""
-        due = time.monotonic() + BEAT_S
+        due, beats = time.monotonic() + BEAT_S, 0
         while True:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             lag_s = time.monotonic() - due
@@ -111,6 +117,9 @@ class Service:
             upstream = self._upstream
             vitals = Vitals(lag_s, upstream.unread_bytes(), upstream.unsent_bytes(), upstream.owner_reads())
             self._step(lambda now, vitals=vitals: self._core.receive_vitals(vitals, now))  # type: ignore[misc]
+            beats += 1
+            if beats % REMEMBER_BEATS == 0:
+                self._memory.write(self._core.remembered_pacing(self._clock.now()))
             notify.alive()
 
     # ------------------------------------------------------------ feed

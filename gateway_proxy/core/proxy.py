@@ -118,6 +118,14 @@ class ProxyCore:
         """The journal of earlier lives: start-up and recovery are the same code."""
         self.orders.restore(records, now)
 
+    def recall_pacing(self, remembered: dict[str, list[tuple[float, str, int]]], away_s: float, now: float) -> None:
+        """IB still counts what the last life asked. Only before anything was asked."""
+        self.scheduler.recall(remembered, away_s, now)
+
+    def remembered_pacing(self, now: float) -> dict[str, list[tuple[float, str, int]]]:
+        """What the next life must know of this one."""
+        return self.scheduler.remembered(now)
+
     def receive_upstream(self, event: ev.UpstreamEvent, now: float) -> None:
         self._now = now
         handler = self._handlers.get(type(event))
