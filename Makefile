@@ -62,6 +62,10 @@ monitor: $(READY)  ## what the running proxy, its Gateway, engines and orders ar
 dash: $(READY)  ## the address of the web dashboard
 	@$(PY) -m monitor dash --config $(CONFIG)
 
+.PHONY: demo-stall
+demo-stall: $(READY)  ## the old bot's pattern stalls, the same work over the proxy goes on, side by side
+	@$(PY) examples/demo_stall.py $(ARGS)
+
 # ---------------------------------------------------------------- checks
 
 .PHONY: test
