@@ -13,12 +13,13 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Gt
 
 from gateway_proxy.bus.messages import AccountValues, Action, BracketArgs, Contract, Mode, PlaceArgs, Quote
-from gateway_proxy.core.events import OpenOrderReceived
+from gateway_proxy.core.events import ContractDetails, OpenOrderReceived
 from gateway_proxy.core.orders import POSSIBLY_LIVE, Order, State
 from gateway_proxy.core.positions import Positions
 from gateway_proxy.core.register import Register
 from gateway_proxy.core.risk import Ask, Book, Held, Open, Risk, reduces
 from gateway_proxy.core.tickets import multiplier_of, risk_of
+from gateway_proxy.core.trading_hours import hours_bar
 from gateway_proxy.errors import Refused
 
 #: Every paper account of IB begins with it.
@@ -40,6 +41,9 @@ class OrderSettings:
     sweep_spacing_s: Annotated[float, Gt(0)] = 5.0  # between two sweeps that shall prove absence
     sweep_step_timeout_s: Annotated[float, Gt(0)] = 5.0  # each request of a sweep must end by then
     absence_wait_s: Annotated[float, Ge(0)] = 60.0  # after a lost link, for orders without an expiry at IB
+    news_grace_s: Annotated[float, Gt(0)] = (
+        1.0  # messages about one event (cancel and fill of an OCA pair) are this close
+    )
     dead_man_s: Annotated[float, Ge(0)] = 30.0  # silence of an engine that used to send heartbeats; 0 is off
     position_mismatch: Literal["lock", "adopt"] = "lock"  # when the broker holds what our fills do not explain
     waiters_max: Annotated[int, Gt(0)] = 16  # repeated requests waiting for one answer; more are refused
@@ -125,6 +129,14 @@ class Admission:
         if self._mode == "live" and self._settings.live_confirmed != account:
             raise Refused("mode is live, but this account was not confirmed on the command line")
         return account
+
+    def hours_bar(self, details: ContractDetails, wall_ns: int) -> str:
+        """Why no position may be opened at this time of day; "" when it may."""
+        limits = self._risk.settings
+        if not limits.trading_hours_only:
+            return ""
+        cutoffs = {"close_cutoff_s": limits.close_cutoff_s, "expiry_cutoff_s": limits.expiry_cutoff_s}
+        return hours_bar(details, wall_ns, **cutoffs)
 
     def opening_bar(self, key: str) -> str:
         """Why no position may be opened on this instrument now, limits aside; "" when it may."""

@@ -154,7 +154,10 @@ class Placement:
             ask = self._admission.ask_of(args, details.contract, self._admission.account(), now)
         except Refused as error:
             return str(error)
-        return "" if self._admission.reduces(ask, now) else self._admission.opening_bar(details.contract.key)
+        if self._admission.reduces(ask, now):
+            return ""
+        wall_ns = self._scribe.wall_ns
+        return self._admission.opening_bar(details.contract.key) or self._admission.hours_bar(details, wall_ns)
 
     def _admit(self, parked: Parked) -> None:
         try:

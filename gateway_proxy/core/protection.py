@@ -17,8 +17,6 @@ from gateway_proxy.core.orders import ALIVE, Change, Leg, Order, State
 from gateway_proxy.core.placement import Placement
 from gateway_proxy.core.scribe import Scribe
 
-#: A stop that OCA cancelled dies a moment before the fill of its sibling is told; wait that long before judging.
-GRACE_S = 1.0
 #: Emergency stops for one bracket; after that a human must look.
 REPAIRS_MAX = 2
 
@@ -96,7 +94,9 @@ class Protection:
                 self._changes.cancel(order, [order.entry])
         elif self._unguarded(order):
             subject = f"guard {order.client_order_id}"
-            self._deadlines.set(subject, self._scribe.now + GRACE_S, lambda: self._guard(order))
+            # A stop that OCA cancelled dies a moment before the fill of its sibling is told.
+            at = self._scribe.now + self._settings.news_grace_s
+            self._deadlines.set(subject, at, lambda: self._guard(order))
 
     def _stop_lives(self, order: Order) -> bool:
         return not order.leg("stop_loss").terminal

@@ -29,9 +29,6 @@ from gateway_proxy.core.positions import Positions, has_expired
 from gateway_proxy.core.risk import Risk
 from gateway_proxy.core.scribe import Scribe
 
-#: The status that confirms a cancel follows its echo at once; after that, go and look.
-ECHO_GRACE_S = 1.0
-
 
 class Reconciler:
     """Knows what was seen when; everything durable goes through the scribe."""
@@ -205,7 +202,8 @@ class Reconciler:
             self._scribe.happened(order, [leg], Event.NOTICE, reject_reason=reason, reason=reason)
             self._refused[event.req_id] = self._scribe.turn
         if meaning is ErrorMeaning.CANCEL_ECHO:
-            at = self._scribe.now + ECHO_GRACE_S
+            # The status that confirms a cancel follows its echo at once; after that, go and look.
+            at = self._scribe.now + self._settings.news_grace_s
             self._deadlines.set(f"echo {event.req_id}", at, lambda: None if leg.terminal else self.look())
         elif meaning is not ErrorMeaning.NOTICE:
             self.look()

@@ -54,6 +54,9 @@ class RiskSettings:
     allowed_sec_types: tuple[str, ...] = ("STK", "OPT")  # kinds of instrument that may be opened
     allowed_actions: tuple[Literal["BUY", "SELL"], ...] = ("BUY", "SELL")  # sides an opening order may have
     allowed_order_types: tuple[str, ...] = ("LMT",)  # of opening orders; exits may be of any type
+    trading_hours_only: bool = True  # nothing is opened outside the contract's liquid hours
+    close_cutoff_s: Annotated[float, Ge(0)] = 0.0  # seconds of market time before the close in which nothing is opened
+    expiry_cutoff_s: Annotated[float, Ge(0)] = 300.0  # the same for an option on its last day
     reduce_only: bool = False  # True: only orders that reduce a position
     engines: dict[str, Limits] = field(default_factory=dict)  # by engine name
     accounts: dict[str, Limits] = field(default_factory=dict)  # by account id
