@@ -138,8 +138,8 @@ class Scheduler:
     def _try_first(self, line: Line, now: float, shut: dict[Hashable, float], granted: list[Granted]) -> bool:
         """Grant or park the first job of `line`; False when the line is done for now: empty, or held as a whole.
 
-        A common limit that refused a job is shut for all after it, or light jobs would always pass a heavy one. Not when
-        another limit holds that job longer anyway: jobs that could go would wait for what it waits for.
+        A common limit that refused a job is shut for all after it, or light jobs would always pass a heavy one. Not
+        when another limit holds that job longer anyway: jobs that could go would wait for what it waits for.
         """
         bucket = line.next_bucket()
         entry = bucket.first

@@ -1,8 +1,8 @@
 """When to start, restart, give up on and stop the processes of one machine. Pure: the launcher does what it says.
 
 A process is started when all that it comes after are ready, restarted with a growing pause when it dies, and stopped
-in reverse order. Two deaths end everything: one that a restart cannot mend, such as a wrong configuration, and one too many
-without a stable run between.
+in reverse order. Two deaths end everything: one that a restart cannot mend, such as a wrong configuration, and one too
+many without a stable run between.
 """
 
 from __future__ import annotations
