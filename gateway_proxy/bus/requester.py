@@ -20,6 +20,7 @@ from gateway_proxy.errors import ProxyUnreachable, from_reply
 LOOK_EVERY_S: Final = 0.25
 #: The proxy is told a slightly earlier deadline than the caller's, so that its own answer arrives in time.
 PROXY_SHARE: Final = 0.9
+_NOBLOCK: Final = int(zmq.NOBLOCK)
 
 
 class AnswerLost(ProxyUnreachable):
@@ -39,6 +40,7 @@ class Requester:
         self._name = socket_name
         self._socket: zmq.Socket[bytes] | None = None
         self._endpoint = ""
+        self._wait_ms = -1
         self._ids = itertools.count(1)
 
     def ask(self, op: str, args: Any, timeout_s: float) -> Any:
@@ -50,8 +52,8 @@ class Requester:
         deadline = time.monotonic() + timeout_s
         request_id = next(self._ids)
         frame = encode_request(request_id, op, args, max(1, int(timeout_s * PROXY_SHARE * 1000)))
-        self._send(frame, deadline, timeout_s)
-        reply = self._await_reply(request_id, op, deadline, timeout_s)
+        socket = self._send(frame, deadline, timeout_s)
+        reply = self._await_reply(socket, request_id, op, deadline, timeout_s)
         if reply.get("ok") is True:
             return reply.get("body")
         raise from_reply(reply["error"])
@@ -80,30 +82,46 @@ class Requester:
             self._socket.setsockopt(zmq.IPV6, int("[" in endpoint))
             if self._locator.key is not None:
                 self._locator.key.secure(self._socket)
+            self._wait_ms = -1
             self._socket.connect(endpoint)
             self._endpoint = endpoint
         return self._socket
 
-    def _send(self, frame: bytes, deadline: float, timeout_s: float) -> None:
-        while not self._connected().poll(_ms(min(LOOK_EVERY_S, deadline - time.monotonic())), zmq.POLLOUT):
-            if time.monotonic() >= deadline:
+    def _send(self, frame: bytes, deadline: float, timeout_s: float) -> zmq.Socket[bytes]:
+        """The socket that took the frame. With IMMEDIATE it takes none before somebody has accepted the connection."""
+        while True:
+            socket = self._connected()
+            try:
+                socket.send(frame, _NOBLOCK)
+                return socket
+            except zmq.Again:
+                left_s = deadline - time.monotonic()
+            if left_s <= 0:
                 self.close()
                 why = self._locator.why_silent()
                 raise ProxyUnreachable(f"nothing sent: {self._endpoint} did not accept within {timeout_s:.3g} s: {why}")
-        self._connected().send(frame, zmq.NOBLOCK)
+            socket.poll(_ms(min(LOOK_EVERY_S, left_s)), zmq.POLLOUT)
 
-    def _await_reply(self, request_id: int, op: str, deadline: float, timeout_s: float) -> dict[str, Any]:
-        socket, epoch = self._connected(), self._locator.epoch
+    def _await_reply(
+        self, socket: zmq.Socket[bytes], request_id: int, op: str, deadline: float, timeout_s: float
+    ) -> dict[str, Any]:
+        epoch = self._locator.connection.epoch if self._locator.connection else ""
         while (left_s := deadline - time.monotonic()) > 0:
-            if socket.poll(_ms(min(LOOK_EVERY_S, left_s)), zmq.POLLIN):
-                frames = [part for part in socket.recv_multipart(zmq.NOBLOCK) if part]
-                reply = decode_reply(frames[0])
-                # None: refused before its id could be read; ours is the only question under way.
-                if reply.get("id") in (request_id, None):
-                    return reply
-            elif self._locator.epoch != epoch:
+            wait_ms = max(1, _ms(min(LOOK_EVERY_S, left_s)))
+            if wait_ms != self._wait_ms:
+                socket.setsockopt(zmq.RCVTIMEO, wait_ms)
+                self._wait_ms = wait_ms
+            try:
+                frames = [part for part in socket.recv_multipart() if part]
+            except zmq.Again:
+                if self._locator.epoch == epoch:
+                    continue
                 self.close()
-                raise AnswerLost(f"{op}: the proxy restarted before it answered", restarted=True)
+                raise AnswerLost(f"{op}: the proxy restarted before it answered", restarted=True) from None
+            reply = decode_reply(frames[0])
+            # None: refused before its id could be read; ours is the only question under way.
+            if reply.get("id") in (request_id, None):
+                return reply
         self.close()
         raise AnswerLost(f"{op}: no answer within {timeout_s:.3g} s: {self._locator.why_silent()}", restarted=False)
 
