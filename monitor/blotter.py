@@ -55,7 +55,7 @@ class Blotter:
 
     def _drop_one(self) -> None:
         """The oldest order that is over; the oldest of all only if every one is still open."""
-        over = (ref for ref, seen in self._orders.items() if not lights.is_open(text(seen.body, "state")))
+        over = (ref for ref, seen in self._orders.items() if not _order_view(seen, 0.0).open)
         del self._orders[next(over, next(iter(self._orders)))]
 
     def receive_fill(self, body: Body, wall_ns: int) -> Iterable[Telling]:
@@ -100,6 +100,7 @@ class Blotter:
 def _order_view(seen: SeenOrder, now: float) -> OrderView:
     body = seen.body
     state = text(body, "state")
+    legs = readings.legs(body)
     return OrderView(
         client_order_id=text(body, "client_order_id"),
         engine=text(body, "engine"),
@@ -110,9 +111,10 @@ def _order_view(seen: SeenOrder, now: float) -> OrderView:
         filled=number(body, "filled") or 0.0,
         simulated=flag(body, "simulated"),
         reason=text(body, "reason"),
-        open=lights.is_open(state),
+        # A filled entry whose exits still work is not over.
+        open=lights.is_open(state) or any(lights.is_open(leg.state) for leg in legs),
         light=lights.of_order(state),
-        legs=readings.legs(body),
+        legs=legs,
         life=tuple(seen.life),
         age_s=now - seen.heard_at,
     )

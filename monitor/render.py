@@ -11,6 +11,7 @@ _COLOUR = {Light.GREEN: "32", Light.AMBER: "33", Light.RED: "31;1", Light.DARK: 
 _SIGN = {Light.GREEN: "o", Light.AMBER: "!", Light.RED: "X", Light.DARK: "?"}
 _KIND_COLOUR = {"signal": "36;1", "fill": "32;1", "order": "36"}
 RULES_SHOWN = 3
+BUDGET_LIMIT_MIN = 5
 STREAMS_SHOWN = 4
 
 
@@ -91,8 +92,9 @@ def today_pnl(view: View) -> float | None:
 
 
 def _fullest(view: View) -> str:
-    rules = view.pacing.rules
-    return f" {rules[0].rule} {rules[0].used:g}/{rules[0].limit:g}" if rules and rules[0].used else ""
+    """The fullest budget; a limit of one or two is full whenever it is used at all, and says nothing."""
+    fullest = next((rule for rule in view.pacing.rules if rule.limit >= BUDGET_LIMIT_MIN and rule.used), None)
+    return f" {fullest.rule} {fullest.used:g}/{fullest.limit:g}" if fullest else ""
 
 
 def _busiest(latency: tuple[LatencyView, ...]) -> LatencyView | None:

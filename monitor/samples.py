@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from monitor import histograms
 from monitor.histograms import Counts
 from monitor.lights import worst
-from monitor.render import today_pnl
+from monitor.render import BUDGET_LIMIT_MIN, today_pnl
 from monitor.view import Light, View
 
 CLASSES_MAX = 24
@@ -88,8 +88,8 @@ class Sampler:
 def _budgets(view: View) -> dict[str, tuple[float, float]]:
     fullest: dict[str, tuple[float, float]] = {}
     for rule in view.pacing.rules:
-        # Rules stand with the fullest scope first.
-        if rule.rule not in fullest and len(fullest) < RULES_MAX:
+        # Rules stand with the fullest scope first. Tiny ones are full whenever they are used, and would hide the rest.
+        if rule.limit >= BUDGET_LIMIT_MIN and rule.rule not in fullest and len(fullest) < RULES_MAX:
             fullest[rule.rule] = (rule.used, rule.limit)
     return fullest
 

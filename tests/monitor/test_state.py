@@ -319,3 +319,39 @@ def test_reason_of_the_silence_is_in_the_problem(watched, bus):
     watched.state.receive_silence("connection.json names process 7, which is gone", WALL_NS)
 
     assert watched.view.problems[0].text == "unreachable: connection.json names process 7, which is gone"
+
+
+def test_bracket_whose_exits_still_work_counts_as_open(watched, bus):
+    """The entry is filled, but the position still hangs on two live orders."""
+    exits = [{"leg": leg, "state": "working"} for leg in ("take_profit", "stop_loss")]
+    watched.hear(bus.order(state="filled", legs=[{"leg": "entry", "state": "filled"}, *exits]))
+    during = watched.view.orders_open
+    over = [{"leg": "take_profit", "state": "filled"}, {"leg": "stop_loss", "state": "cancelled"}]
+    watched.hear(bus.order(state="filled", legs=[{"leg": "entry", "state": "filled"}, *over]))
+
+    assert (during, watched.view.orders_open) == (1, 0)
+
+
+def test_farm_that_falls_asleep_is_no_news(watched, bus):
+    """Up, idle and up again is how a data farm saves energy, several times an hour."""
+    for state in ("up", "idle", "up"):
+        watched.hear(bus.gateway(farms=farms(ushmds=state)))
+
+    assert [kind for kind, _, _ in watched.told()] == ["gateway"]
+
+
+def test_verdicts_keep_request_and_timeline_from_their_evidence(watched, bus):
+    """As the proxy publishes them: everything about the request stands in the evidence."""
+    evidence = {
+        "request_class": "history_small",
+        "topic": "bars/SPY/1min/",
+        "timeline": {"queued_ms": 5.0},
+        "code": 162,
+    }
+    watched.hear(bus.message("verdicts/", "verdict", {"verdict": "pacing", "evidence": evidence, "advice": "wait"}))
+
+    (verdict,) = watched.view.verdicts
+
+    assert (verdict.request_class, verdict.subject) == ("history_small", "bars/SPY/1min/")
+    assert verdict.timeline == {"queued_ms": 5.0}
+    assert verdict.evidence == {"topic": "bars/SPY/1min/", "code": 162}
