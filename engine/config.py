@@ -35,6 +35,7 @@ class EngineSettings:
     window: Annotated[int, Ge(2), Le(20_000)] = 480  # bars held and asked for at the start; a session has 390 minutes
     rth: bool = True  # bars of regular trading hours only
     decision_log: str = ""  # a file that gets every decision as a line of JSON; "" keeps none
+    recording: str = ""  # a file that gets everything this engine is told, for `gateway-engine repeat`; "" keeps none
     parameters: dict[str, Any] = field(default_factory=dict)  # of the strategy, checked against its Parameters
     strikes: StrikeRules = field(default_factory=StrikeRules)
     sizing: SizingRules = field(default_factory=SizingRules)
@@ -82,8 +83,11 @@ def load(path: str | Path, name: str | None = None, environ: Mapping[str, str] |
 
     Raises ConfigError with one line per fault.
     """
-    where = str(path)
-    table = apply_environment(read_toml(path), environ, where=where)
+    return from_table(apply_environment(read_toml(path), environ, where=str(path)), name, str(path))
+
+
+def from_table(table: Mapping[str, Any], name: str | None, where: str) -> EngineConfig:
+    """As `load`, from tables already read; `where` names them in messages."""
     engines = table.get("engines", {})
     if not isinstance(engines, dict) or not engines:
         raise ConfigError(f"{where}: no [engines.<name>]; an engine needs strategy and symbols")

@@ -23,7 +23,7 @@ from engine.guards import GuardRules, Guards
 from engine.ledger import Ledger, trade_of
 from engine.sessions import MarketClock, market_clock
 from engine.strategy import Decision, Strategy, no
-from gateway_proxy import AccountValues, Fill, Gap, Message, OrderUpdate, Position, Restarted, topics
+from gateway_proxy import AccountValues, BadMessage, Fill, Gap, Message, OrderUpdate, Position, Restarted, topics
 
 ASK_AGAIN_S = 2.0
 #: What a restarted engine takes from the proxy instead of its own memory, in this order.
@@ -136,6 +136,11 @@ class EngineCore:
     # ------------------------------------------------------------ messages
 
     def _receive_data(self, message: Message, now: float) -> None:
+        try:
+            message.body  # noqa: B018 - it is parsed at the first look, and may be broken
+        except BadMessage as error:
+            self._effects.append(Log("error", "message not understood", {"topic": message.topic, "why": str(error)}))
+            return
         family = message.topic.partition("/")[0]
         if family == "bars":
             return self.feed.receive_message(message)

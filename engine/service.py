@@ -12,13 +12,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 from engine.broker import Broker, perform
 from engine.core import EngineCore
 from engine.decisions import DecisionLog
 from engine.effects import Ask, Log, Record, Subscribe
 from engine.pulse import Pulse
-from gateway_proxy import Client, Message, ProxyError, ProxyUnreachable
+from engine.recording import Recorder
+from gateway_proxy import Client, Gap, Message, ProxyError, ProxyUnreachable, Restarted
 
 log = logging.getLogger("engine")
 
@@ -57,6 +59,7 @@ class Service:
         stop: Stop,
         *,
         decisions: DecisionLog | None = None,
+        recorder: Recorder | None = None,
         on_ready: Callable[[], object] = lambda: None,
         on_beat: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
@@ -65,6 +68,7 @@ class Service:
         self._broker = broker
         self._stop = stop
         self._decisions = decisions
+        self._recorder = recorder
         self._on_ready = on_ready
         self._on_beat = on_beat
         self._clock = clock
@@ -74,12 +78,18 @@ class Service:
         self._told_unreachable = False
 
     def run(self) -> None:
-        """Until the stop is requested."""
-        self._core.start(self._clock())
+        """Until the stop is requested. What was not sent by then is not sent."""
+        now = self._clock()
+        if self._recorder is not None:
+            self._recorder.start(now)
+        self._core.start(now)
         self._perform_effects()
         self._on_ready()
         while not self._stop.requested:
             self.turn()
+        for ask in self._asks:
+            if ask.socket == "trade":
+                log.warning("stopped before it was sent", extra={"op": ask.op, "order": ask.question.subject})
         self._report()
 
     def turn(self) -> None:
@@ -89,14 +99,29 @@ class Service:
         self._ask_next()
         due = self._core.next_timer()
         if due is not None and due <= self._clock():
-            self._core.handle_timer(self._clock())
-            self._perform_effects()
+            self._handle_timer(self._clock())
         if self._clock() >= self._next_beat:
             self._next_beat = self._clock() + HEARTBEAT_S
             self._report()
             self._on_beat()
 
     # ------------------------------------------------------------ inside
+
+    def _handle_timer(self, now: float) -> None:
+        if self._recorder is not None:
+            self._recorder.timer(now)
+        self._core.handle_timer(now)
+        self._perform_effects()
+
+    def _hear(self, heard: Message | Gap | Restarted, now: float) -> None:
+        if self._recorder is not None:
+            self._recorder.heard(heard, now)
+        decided, started = self._core.decisions, time.perf_counter()
+        self._core.receive_message(heard, now)
+        if isinstance(heard, Message) and heard.kind == "bar":
+            took_s = time.perf_counter() - started
+            self._pulse.bar(heard.sent_ns, took_s if self._core.decisions > decided else None)
+        self._perform_effects()
 
     def _wait_s(self) -> float:
         if self._asks:
@@ -109,13 +134,7 @@ class Service:
         for _ in range(TURN_MAX):
             if heard is None:
                 return
-            decided, started = self._core.decisions, time.perf_counter()
-            self._core.receive_message(heard, self._clock())
-            if isinstance(heard, Message) and heard.kind == "bar":
-                self._pulse.bar(
-                    heard.sent_ns, time.perf_counter() - started if self._core.decisions > decided else None
-                )
-            self._perform_effects()
+            self._hear(heard, self._clock())
             heard = self._broker.receive(0.0)
 
     def _perform_effects(self) -> None:
@@ -130,16 +149,24 @@ class Service:
             elif isinstance(effect, Subscribe):
                 self._broker.subscribe(effect.topic)
             elif isinstance(effect, Record):
-                if self._decisions is not None:
-                    self._decisions.write(effect.body)
+                self._keep(effect.body)
             else:
                 tell(effect)
 
+    def _keep(self, decision: dict[str, Any]) -> None:
+        if self._decisions is not None:
+            self._decisions.write(decision)
+        if self._recorder is not None:
+            self._recorder.decision(decision)
+
     def _ask_next(self) -> None:
-        if self._asks:
-            reply = perform(self._broker, self._asks.popleft())
-            self._core.receive_reply(reply, self._clock())
-            self._perform_effects()
+        if not self._asks:
+            return
+        reply, now = perform(self._broker, self._asks.popleft()), self._clock()
+        if self._recorder is not None:
+            self._recorder.reply(reply, now)
+        self._core.receive_reply(reply, now)
+        self._perform_effects()
 
     def _report(self) -> None:
         """The heartbeat. A proxy that is away does not hear it; that is told once, and once when it is back."""
@@ -157,8 +184,9 @@ class Service:
             if self._told_unreachable:
                 log.info("proxy is back")
             self._told_unreachable = False
-        if self._decisions is not None:
-            self._decisions.flush()
+        for file in (self._decisions, self._recorder):
+            if file is not None:
+                file.flush()
 
 
 def wait_for_proxy(connect: Callable[[], Client], stop: Stop) -> Client | None:
