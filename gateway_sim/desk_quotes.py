@@ -52,6 +52,7 @@ class Subscription:
     silenced: bool = False
     sampled_quarter: int = -1
     """Quarter of a market second that was looked at last; the market does not move inside one."""
+    sampled_second: int = -1
 
 
 class QuoteDesk:
@@ -179,8 +180,12 @@ class QuoteDesk:
         if quarter == subscription.sampled_quarter:
             return
         subscription.sampled_quarter = quarter
-        missing = floor.faults.is_on("model_greeks_missing", floor.now)
-        shown = self._board.ticks(subscription.contract, subscription.generic, market_s, missing)
+        if subscription.sent and int(market_s) == subscription.sampled_second:
+            shown = self._board.moving(subscription.contract, market_s)
+        else:
+            subscription.sampled_second = int(market_s)
+            missing = floor.faults.is_on("model_greeks_missing", floor.now)
+            shown = self._board.ticks(subscription.contract, subscription.generic, market_s, missing)
         sent = subscription.sent
         for tick_type, tick in shown.items():
             before = sent.get(tick_type)

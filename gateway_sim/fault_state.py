@@ -59,11 +59,11 @@ class FaultState:
 
     def feed_frozen(self, now: float) -> bool:
         """Whether market data streams stand still."""
-        return any(self.is_on(name, now) for name in FEED_FAULTS)
+        return bool(self._until) and any(self.is_on(name, now) for name in FEED_FAULTS)
 
     def upstream_lost(self, now: float) -> bool:
         """Whether the link to IB is down."""
-        return any(self.is_on(name, now) for name in UPSTREAM_FAULTS)
+        return bool(self._until) and any(self.is_on(name, now) for name in UPSTREAM_FAULTS)
 
     def history_silent(self, now: float) -> bool:
         """Whether historical requests go unanswered."""

@@ -13,7 +13,7 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from gateway_sim.bars import DAY, MONTH, WEEK, Bars, cut, joined, merged
+from gateway_sim.bars import DAY, MONTH, SMALL_BAR_MAX_S, WEEK, Bars, cut, joined, merged
 from gateway_sim.calendar import Calendar, TradingDay, local
 from gateway_sim.contracts import Contract
 from gateway_sim.listings import Listing
@@ -21,6 +21,11 @@ from gateway_sim.market import Market
 from gateway_sim.option_series import session_values
 from gateway_sim.prices import IntArray, Part
 from gateway_sim.pricing import FloatArray
+
+SMALL_BARS_KEPT_S = 182 * 86_400
+"""Bars of 30 s or less older than six months do not exist (rule book 1.6)."""
+INTRADAY_KEPT_S = 370 * 86_400
+"""Nor, here, does any intraday bar older than a year; day bars before that are drawn from the daily walk alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,7 @@ class History:
             end_s = math.floor(now_s) + 1.0  # the current second is shown, as in the quote
         if size_s >= DAY:
             return self._long_bars(contract, what, size_s, start_s, end_s)
+        start_s = max(start_s, now_s - (SMALL_BARS_KEPT_S if size_s <= SMALL_BAR_MAX_S else INTRADAY_KEPT_S))
         parts = []
         day = self._calendar.current(start_s)
         while day.pre_open < end_s:
@@ -179,6 +185,8 @@ class History:
         known = self._daily.get((listing.symbol, day.index)) if finished else None
         if known is not None:
             return known
+        if end_s - day.close > INTRADAY_KEPT_S:
+            return self._market.prices.outline(listing, day)
         segment = self._market.prices.segment(listing, day, Part.REGULAR)
         size = max(1, min(int(np.ceil(end_s)), day.close) - day.open)
         series = Series(segment.start, segment.bid, segment.ask, segment.last, segment.volume)

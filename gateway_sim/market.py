@@ -105,10 +105,34 @@ class Market:
         return float(segment.mid[index])
 
     def quote(self, contract: Contract, epoch_s: float) -> Quote:
-        """The market in the contract at a market time."""
-        return (
+        """The market in the contract at a market time: prices move once a second, displayed sizes four times."""
+        quote = self.quote_of_second(contract, epoch_s)
+        bid_size, ask_size = self.sizes(contract, quote, epoch_s)
+        return replace(quote, bid_size=bid_size, ask_size=ask_size)
+
+    def quote_of_second(self, contract: Contract, epoch_s: float) -> Quote:
+        """As `quote`, but its sizes only tell whether there is a side (1) or none (0)."""
+        second = int(epoch_s)
+        known = self._quotes.get(contract.con_id)
+        if known is not None and known[0] == second:
+            return known[1]
+        made = (
             self._option_quote(contract, epoch_s) if contract.is_option else self._underlying_quote(contract, epoch_s)
         )
+        if len(self._quotes) > CONTRACTS_KEPT:
+            self._quotes.clear()
+        self._quotes[contract.con_id] = (second, made)
+        return made
+
+    @staticmethod
+    def sizes(contract: Contract, quote: Quote, epoch_s: float) -> tuple[int, int]:
+        """Displayed bid and ask size at a market time; 0 where there is no price."""
+        if quote.ask_size == 0:
+            return 0, 0
+        dice = mixed(int(epoch_s * 4), contract.con_id)
+        if contract.is_option:
+            return 1 + dice % 180 if quote.bid_size else 0, 1 + dice // 256 % 180
+        return 100 * (1 + dice % 19), 100 * (1 + dice // 32 % 19)
 
     def option_value(self, contract: Contract, epoch_s: float) -> OptionValue:
         """Model, market and volatility of an option at a market time; one value per second."""
@@ -154,15 +178,13 @@ class Market:
         halted = self.prices.overlay.halted(listing.symbol, epoch_s)
         last = float(segment.last[index])
         trading = part is not None and not halted and contract.sec_type != "IND"
-        quarter = int(epoch_s * 4)
-        dice = mixed(quarter, listing.con_id)
         volume, high, low, opened = self._day_figures(listing, day, part, segment, index)
         return Quote(
             bid=float(segment.bid[index]) if trading else NO_PRICE,
             ask=float(segment.ask[index]) if trading else NO_PRICE,
             last=last,
-            bid_size=100 * (1 + dice % 19) if trading else 0,
-            ask_size=100 * (1 + dice // 32 % 19) if trading else 0,
+            bid_size=1 if trading else 0,
+            ask_size=1 if trading else 0,
             last_size=max(1, int(segment.volume[index]) // 7) if contract.sec_type == "STK" else 0,
             volume=volume,
             open=opened,
@@ -189,20 +211,6 @@ class Market:
         return volume, float(regular.high_so_far[at]), float(regular.low_so_far[at]), float(regular.last[0])
 
     def _option_quote(self, contract: Contract, epoch_s: float) -> Quote:
-        """Prices move once a second, displayed sizes four times."""
-        second = int(epoch_s)
-        known = self._quotes.get(contract.con_id)
-        if known is None or known[0] != second:
-            if len(self._quotes) > CONTRACTS_KEPT:
-                self._quotes.clear()
-            known = self._quotes[contract.con_id] = (second, self._option_quote_of_second(contract, epoch_s))
-        quote = known[1]
-        if quote.ask_size == 0:
-            return quote
-        dice = mixed(int(epoch_s * 4), contract.con_id)
-        return replace(quote, bid_size=1 + dice % 180 if quote.bid_size else 0, ask_size=1 + dice // 256 % 180)
-
-    def _option_quote_of_second(self, contract: Contract, epoch_s: float) -> Quote:
         listing = contract.listing
         day, part = self.part_at(epoch_s)
         value = self.option_value(contract, epoch_s)
@@ -222,8 +230,8 @@ class Market:
             bid=value.bid if has_bid else NO_PRICE,
             ask=value.ask if trading else NO_PRICE,
             last=value.last,
-            bid_size=1 + dice % 180 if has_bid else 0,
-            ask_size=1 + dice // 256 % 180 if trading else 0,
+            bid_size=1 if has_bid else 0,
+            ask_size=1 if trading else 0,
             last_size=1 + dice // 65_536 % 20,
             volume=self._option_volume(contract, day, regular, index),
             open=opened,

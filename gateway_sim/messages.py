@@ -20,7 +20,7 @@ from gateway_sim.contracts import (
     market_rule,
 )
 from gateway_sim.pricing import Greeks
-from gateway_sim.wire import Field, encode, frame
+from gateway_sim.wire import Field, encode, frame, number_text
 
 ORDER_TYPES = (
     "ACTIVETIM,AD,ADJUST,ALERT,ALGO,ALLOC,AVGCOST,BASKET,COND,CONDORDER,DAY,GAT,GTC,GTD,GTT,IOC,LIT,LMT,MIT,MKT,"
@@ -182,11 +182,11 @@ def market_data_type(req_id: int, kind: int) -> bytes:
 
 def tick_price(req_id: int, tick_type: int, price: float, size: int, attributes: int = 1) -> bytes:
     """attributes: bit 1 canAutoExecute, 2 pastLimit, 4 preOpen."""
-    return encode(1, 6, req_id, tick_type, price, size, attributes)
+    return frame(f"1\0006\0{req_id}\0{tick_type}\0{number_text(price)}\0{size}\0{attributes}\0".encode("ascii"))
 
 
 def tick_size(req_id: int, tick_type: int, size: int) -> bytes:
-    return encode(2, 6, req_id, tick_type, size)
+    return frame(f"2\0006\0{req_id}\0{tick_type}\0{size}\0".encode("ascii"))
 
 
 def tick_generic(req_id: int, tick_type: int, value: float) -> bytes:

@@ -22,6 +22,7 @@ from gateway_sim.wire import Field, FrameReader, encode, frame, split_fields
 SYMBOLS = ("SPY", "QQQ", "AAPL")
 OPEN = "2026-06-15 09:30"
 ORDER_EVERY_S = 300.0
+FIRST_ORDER_S = 30.0
 CONNECTION = 1
 _REST_OF_STOCK = ("STK", "", 0.0, "", "", "SMART", "", "USD", "", "")
 
@@ -49,7 +50,7 @@ class DayTrader:
         self._send(0.0, 71, 2, 1, "")
         for symbol in SYMBOLS:
             self._begin(symbol)
-        now, end, next_order = 0.0, hours * 3600.0, ORDER_EVERY_S
+        now, end, next_order = 0.0, hours * 3600.0, FIRST_ORDER_S
         while now < end:
             due = self._gateway.next_timer()
             now = min(next_order, end if due is None else due)

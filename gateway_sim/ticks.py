@@ -92,10 +92,11 @@ class TickBoard:
         self, contract: Contract, generic: frozenset[int], market_s: float, greeks_missing: bool
     ) -> dict[int, Tick]:
         """Every tick the subscription shows now, by type, in the order they are sent."""
-        quote = self._market.quote(contract, market_s)
+        quote = self._market.quote_of_second(contract, market_s)
+        bid_size, ask_size = self._market.sizes(contract, quote, market_s)
         shown: dict[int, Tick] = {
-            1: Price(quote.bid, quote.bid_size),
-            2: Price(quote.ask, quote.ask_size),
+            1: Price(quote.bid, bid_size),
+            2: Price(quote.ask, ask_size),
             4: Price(quote.last, quote.last_size),
             8: Size(quote.volume),
             6: Price(quote.high),
@@ -116,6 +117,14 @@ class TickBoard:
         for number in sorted(generic):
             shown.update(self._generic(contract, number, quote, market_s))
         return shown
+
+    def moving(self, contract: Contract, market_s: float) -> dict[int, Tick]:
+        """The ticks that may change inside one second: the displayed sizes."""
+        if contract.sec_type == "IND":
+            return {}
+        quote = self._market.quote_of_second(contract, market_s)
+        bid_size, ask_size = self._market.sizes(contract, quote, market_s)
+        return {1: Price(quote.bid, bid_size), 2: Price(quote.ask, ask_size)}
 
     def _computations(self, contract: Contract, quote: Quote, market_s: float, greeks_missing: bool) -> dict[int, Tick]:
         value = self._market.option_value(contract, market_s)

@@ -190,6 +190,25 @@ def test_a_year_of_daily_bars(history, spy):
     assert 250 <= len(history.bars(spy, "TRADES", 86_400, start, NOW, NOW, True)) <= 253
 
 
+def test_decades_of_daily_bars_come_at_once(history, spy):
+    """Old days are drawn from the daily walk: 20 years in well under a second, every bar well-formed."""
+    start = history.start_of(Duration(68, "Y"), NOW, True)
+    bars = history.bars(spy, "TRADES", 86_400, start, NOW, NOW, True)
+
+    assert len(bars) > 4800
+    assert (bars.high >= np.maximum(bars.open, bars.close)).all() and (
+        bars.low <= np.minimum(bars.open, bars.close)
+    ).all()
+    assert (bars.low > 0).all()
+
+
+def test_small_bars_older_than_six_months_do_not_exist(history, spy):
+    old = parse_start("2025-11-03 16:00")
+
+    assert len(history.bars(spy, "TRADES", 5, old - 60, old, NOW, True)) == 0
+    assert len(history.bars(spy, "TRADES", 60, old - 60, old, NOW, True)) == 1
+
+
 # --- options ---
 
 
