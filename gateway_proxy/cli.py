@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="gateway-proxy", description="Owns the IB Gateway connection and shares it.")
     _serving_options(parser)
     parser.set_defaults(command=_serve)
-    commands = parser.add_subparsers(title="commands", metavar="")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add(commands, "status", "state, mode and streams of the running proxy; exit code 0 only when ready", _status)
     doctor = _add(
         commands, "doctor", "why do I get no bars? asks the running proxy and checks the surroundings", _doctor
@@ -60,6 +60,13 @@ def _parser() -> argparse.ArgumentParser:
     journal.add_argument("client_order_id", nargs="?", help="for show")
     journal.add_argument("--path", type=Path, help="the journal file; left out: the one of --config")
     journal.add_argument("--config", default=DEFAULT_CONFIG)
+    keys = _add(commands, "keys", "who may connect from other hosts (CURVE keys)", _keys)
+    keys.add_argument("action", choices=("init", "add", "list", "revoke", "verify"))
+    keys.add_argument("name", nargs="?", help="of the client, for add and revoke")
+    keys.add_argument("--role", choices=("read", "trade"), default="read", help="read cannot trade")
+    keys.add_argument("--dir", type=Path, help="the key directory; left out: [bus] keys_dir of --config")
+    keys.add_argument("--out", type=Path, help="where add writes the client's secret; left out: NAME.toml")
+    keys.add_argument("--config", default=DEFAULT_CONFIG)
     return parser
 
 
@@ -74,7 +81,7 @@ def _serving_options(parser: argparse.ArgumentParser) -> None:
 def _add(commands: Any, name: str, text: str, command: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     parser.set_defaults(command=command)
-    if name != "journal":
+    if name not in ("journal", "keys"):
         parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
         parser.add_argument(
             "--runtime", type=Path, help="runtime directory of the proxy; left out: $GATEWAY_PROXY_RUNTIME"
@@ -176,6 +183,59 @@ def _configured_journal(config: str) -> Path:
     from gateway_proxy.config import load
 
     return journal_path(load(config))
+
+
+# ---------------------------------------------------------------- keys
+
+
+def _keys(options: argparse.Namespace) -> int:
+    from gateway_proxy.bus import auth
+
+    directory = options.dir or _configured_keys(options.config)
+    if options.action in ("add", "revoke") and not options.name:
+        raise ConfigError(f"keys {options.action}: want the name of the client")
+    if options.action == "init":
+        auth.create_server_key(directory)
+        print(f"server key made in {directory}; set [bus] keys_dir to it")
+    elif options.action == "add":
+        secret = options.out or Path(f"{options.name}.toml")
+        auth.create_client_key(directory, options.name, options.role, secret)
+        print(f"{options.name} may {options.role}; give {secret} to that client and to nobody else")
+    elif options.action == "revoke":
+        auth.remove_client(directory, options.name)
+        print(f"{options.name} may not connect any more once the proxy has restarted")
+    elif options.action == "list":
+        for name, client in auth.KeyRing.load(directory).clients.items():
+            print(f"{name}: {client.role}, key {client.public[:12]}…")
+    else:
+        return _verify_keys(directory)
+    return 0
+
+
+def _configured_keys(config: str) -> Path:
+    from gateway_proxy.config import load
+
+    keys_dir = load(config).bus.keys_dir
+    if not keys_dir:
+        raise ConfigError(f"{config}: [bus] keys_dir is not set; name the directory with --dir")
+    return Path(keys_dir).expanduser()
+
+
+def _verify_keys(directory: Path) -> int:
+    """The files are in order, and a running proxy turns strangers away."""
+    from gateway_proxy.bus import auth
+    from gateway_proxy.bus.runtime import default_runtime_dir, read_connection
+
+    ring = auth.KeyRing.load(directory)
+    print(f"{directory}: server key and {len(ring.clients)} clients are in order")
+    try:
+        connection = read_connection(default_runtime_dir())
+    except ProxyUnreachable:
+        print("no proxy runs here, so the lock itself was not tried")
+        return 0
+    hole = auth.find_hole(dict(connection.endpoints), ring.server.public)
+    print(hole or "a stranger's key and no key at all were turned away")
+    return FAILED if hole else 0
 
 
 def _print_json(value: Any) -> None:

@@ -116,6 +116,15 @@ def create_client_key(directory: Path, name: str, role: Role, secret_file: Path)
     _write(directory / "clients" / f"{name}.toml", {"public": public, "role": role})
 
 
+def remove_client(directory: Path, name: str) -> None:
+    """Take a client off the guest list. Raises ConfigError when it is not on it; takes effect at the next start."""
+    path = directory / "clients" / f"{name}.toml"
+    if not _NAME.match(name) or not path.is_file():
+        known = ", ".join(sorted(KeyRing.load(directory).clients)) or "nobody"
+        raise ConfigError(f"client {name!r} is not on the list; there are: {known}")
+    path.unlink()
+
+
 def require_safe_host(host: str, has_keys: bool) -> None:
     """Raises ConfigError unless `host` is loopback or keys protect it: anybody who reaches the sockets may trade."""
     try:

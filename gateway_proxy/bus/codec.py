@@ -7,11 +7,12 @@ from outside (`translate.py`) turns "no value" into None before it gets here.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 import orjson
@@ -266,10 +267,10 @@ def convert(raw: Any, kind: type[_T], where: str = "") -> _T:
     try:
         return msgspec.convert(raw, kind, strict=True)
     except (msgspec.ValidationError, RecursionError) as error:
-        raise BadMessage(_explain(str(error), raw, where)) from error
+        raise BadMessage(_explain(str(error), raw, where, kind)) from error
 
 
-def _explain(text: str, raw: Any, where: str) -> str:
+def _explain(text: str, raw: Any, where: str, kind: Any) -> str:
     """msgspec's "Expected `int` >= 1 - at `$.quantity`" as "order.place: quantity: expected `int` >= 1, got -3"."""
     match = _PATH.match(text)
     rule, path = (match["rule"], match["path"] or "$") if match else (text, "$")
@@ -279,9 +280,19 @@ def _explain(text: str, raw: Any, where: str) -> str:
     if missing:
         keys = value if isinstance(value, dict) else ()
         problem = f"missing required field {missing['name']!r}{_nearest(missing['name'], keys, 'you sent')}"
+    elif rule.startswith("Invalid enum value") and (choices := _choices(kind, names)):
+        problem = f"want one of {' '.join(choices)}, got {_seen(value)}"
     else:
         problem = f"{rule[:1].lower()}{rule[1:]}" + (f", got {_seen(value)}" if "got `" not in rule else "")
     return ": ".join(part for part in (where, ".".join(names), problem) if part)
+
+
+def _choices(kind: Any, names: list[str]) -> list[str]:
+    """The words a field of this dataclass may hold; empty if it is not one of a list."""
+    if len(names) != 1 or not dataclasses.is_dataclass(kind):
+        return []
+    hint = get_type_hints(kind).get(names[0])
+    return [str(choice) for choice in get_args(hint)] if get_origin(hint) is Literal else []
 
 
 def _at(raw: Any, names: list[str]) -> Any:

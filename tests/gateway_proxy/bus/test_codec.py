@@ -104,7 +104,7 @@ def test_request_comes_out_typed():
         (request(args={"contract": "SPY", "count": 0}), "bars: count: expected `int` >= 1, got 0"),
         (request(args={"contract": "SPY", "count": 1.5}), "bars: count: expected `int`, got `float`"),
         (request(args={"contract": "SPY", "rth": 1}), "bars: rth: expected `bool`, got `int`"),
-        (request(args={"contract": "SPY", "size": "7min"}), "bars: size: invalid enum value '7min'"),
+        (request(args={"contract": "SPY", "size": "7min"}), "bars: size: want one of 1s 5s"),
         (request(args={"contract": {"symbol": "SPY", "right": "X"}}), "bars: contract.right: invalid enum value 'X'"),
         (request(args={"contract": None}), "bars: contract: expected"),
         (request(expires_ms=0), "expires_ms: want an integer from 1"),
