@@ -11,6 +11,7 @@ import time
 from monitor.alerts import AlertBook
 from monitor.changes import Telling
 from monitor.delivery import Delivery
+from monitor.duty import Duty
 from monitor.history import History
 from monitor.samples import Sample, Sampler
 from monitor.series import Series
@@ -22,16 +23,23 @@ EVERY_S = 1.0
 
 
 class Rounds:
-    """`history` and `delivery` are None when they are switched off."""
+    """`history` and `delivery` are None when they are switched off; without a `duty` both are always ours to use."""
 
     def __init__(
-        self, watcher: Watcher, series: Series, alerts: AlertBook, history: History | None, delivery: Delivery | None
+        self,
+        watcher: Watcher,
+        series: Series,
+        alerts: AlertBook,
+        history: History | None = None,
+        delivery: Delivery | None = None,
+        duty: Duty | None = None,
     ) -> None:
         self._series = series
         self.alerts = alerts
         self._watcher = watcher
         self._history = history
         self._delivery = delivery
+        self._duty = duty
         self._sampler = Sampler()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -45,6 +53,8 @@ class Rounds:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(timeout=5.0)
+        if self._duty is not None:
+            self._duty.release()
 
     def _run(self) -> None:
         next_at = time.monotonic()
@@ -59,14 +69,15 @@ class Rounds:
         sample = self._sampler.sample(view)
         with self._lock:
             done = self._series.add(sample)
+        on_duty = self._duty is None or self._duty.is_mine()
         for notice in self.alerts.receive_view(view, now):
             self._watcher.tell([Telling("alert", notice.light, notice.rule, notice.text)])
-            if self._delivery is not None:
+            if self._delivery is not None and on_duty:
                 self._delivery.send(notice)
         events = self._watcher.events_since(self._event_number)
         if events:
             self._event_number = events[-1].number
-        if self._history is not None:
+        if self._history is not None and on_duty:
             self._history.append(done, events)
 
     def recent(self) -> list[Sample]:

@@ -17,6 +17,7 @@ from monitor.alerts import AlertBook
 from monitor.changes import Telling
 from monitor.config import MonitorSettings
 from monitor.delivery import Delivery
+from monitor.duty import Duty
 from monitor.history import History, day_of
 from monitor.lines import LinePrinter, look_once, print_once
 from monitor.rounds import Rounds
@@ -62,7 +63,8 @@ class Monitor:
         series = Series(settings.history.every_s)
         if self.history is not None:
             series.restore(self.history.samples(day_of(time.time_ns())))
-        self.rounds = Rounds(self.watcher, series, AlertBook(settings.alerts), self.history, self._delivery)
+        duty = Duty(config.history_directory(settings.history))
+        self.rounds = Rounds(self.watcher, series, AlertBook(settings.alerts), self.history, self._delivery, duty)
         self._at_end = ExitStack()
 
     def __enter__(self) -> Monitor:

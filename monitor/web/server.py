@@ -54,6 +54,7 @@ class Dashboard:
         self._rounds = rounds
         self._history = history
         self._visitors = 0
+        self._earlier: list[Event] | None = None  # of today, before this monitor started; they change no more
         self._diagnosis: Future[dict[str, Any]] | None = None
         self.stopping = False
         self.app = Starlette(
@@ -118,9 +119,11 @@ class Dashboard:
         events = self._watcher.events_since(0)
         if self._history is None:
             return events
-        first_ns = events[0].wall_ns if events else self._watcher.view().wall_ns
-        earlier = [e for e in self._history.events(day_of(first_ns)) if e.wall_ns < first_ns]
-        return earlier + events
+        if self._earlier is None:
+            first_ns = events[0].wall_ns if events else self._watcher.view().wall_ns
+            before = [event for event in self._history.events(day_of(first_ns)) if event.wall_ns < first_ns]
+            self._earlier = before[-payload.EVENTS_OF_DAY_MAX :]
+        return self._earlier + events
 
     async def _market(self, request: Request) -> Response:
         topics = self._watcher.read_market(lambda market: market.topics())

@@ -74,7 +74,7 @@ def running() -> Iterator[Running]:
         watcher = Watcher(StateSettings(), Path(directory) / "rt")
         watcher.start()
         history = History(HistorySettings(), Path(directory) / "history")
-        rounds = Rounds(watcher, Series(), AlertBook(AlertSettings()), history, None)
+        rounds = Rounds(watcher, Series(), AlertBook(AlertSettings()), history)
         settings = WebSettings(port=free_port(), refresh_s=0.1, visitors_max=2)
         stop = serve(Dashboard(settings, watcher, rounds, history), settings, TOKEN)
         try:

@@ -56,7 +56,7 @@ def shown() -> Iterator[Shown]:
         proxy = StandIn(Path(directory) / "rt")
         watcher = Watcher(StateSettings(), Path(directory) / "rt")
         watcher.start()
-        rounds = Rounds(watcher, Series(), AlertBook(AlertSettings()), None, None)
+        rounds = Rounds(watcher, Series(), AlertBook(AlertSettings()))
         settings = WebSettings(port=free_port(), refresh_s=0.25)
         stop = serve(Dashboard(settings, watcher, rounds, None), settings, TOKEN)
         browser = Browser()
