@@ -95,6 +95,7 @@ class EngineCore:
         self._effects += [Subscribe(self.feed.topic(symbol)) for symbol in self.rules.symbols]
         self._recover(now)
         self.feed.ask_history(now)
+        self._work(now)
 
     def receive_message(self, message: Message | Gap | Restarted, now: float) -> None:
         if isinstance(message, Restarted):

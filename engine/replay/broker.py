@@ -191,7 +191,8 @@ class ReplayBroker:
             self._engine, order_id, order.state, order.contract.symbol, args["action"], quantity, filled,
             tuple(leg.order_id for leg in legs), True, "", tuple(legs), order.contract, self.time_ns,
         )  # fmt: skip
-        return msgspec.to_builtins(update)
+        told: dict[str, Any] = msgspec.to_builtins(update)
+        return told
 
     def _tell_order(self, order_id: str) -> None:
         self._tell(topics.orders(self._engine), "order", self._update(order_id))
