@@ -23,30 +23,22 @@ from gateway_sim.matching import (
 )
 from gateway_sim.order_events import Event, FillNews, Notice, OrderNews, WhatIfNews
 from gateway_sim.order_messages import OPTION_VENUE, STOCK_VENUE
+from gateway_sim.order_register import OrderRegister
 from gateway_sim.order_request import PlaceOrder
 from gateway_sim.order_rules import Refusal, acceptance_refusal, modification_refusal
 from gateway_sim.orders import Execution, Order, Status
 from gateway_sim.timestamps import parse_when
 
 CANCELLED_TEXT = "Order Canceled - reason:"
-ORDERS_MAX = 20_000
-"""Orders kept; the oldest finished ones are forgotten beyond it."""
 
 
 class Blotter:
-    """All orders of the account.
-
-    A key is (client id, order id); perm ids are unique over all clients.
-    """
+    """All orders of the account and what becomes of them."""
 
     def __init__(self, account: Account, market: Market, first_perm_id: int = 1_700_000_000) -> None:
         self.account = account
         self._market = market
-        self._orders: dict[tuple[int, int], Order] = {}
-        self._by_perm: dict[int, Order] = {}
-        self._highest_id: dict[int, int] = {}
-        self._refused: set[tuple[int, int]] = set()
-        self._next_perm_id = first_perm_id
+        self._register = OrderRegister(first_perm_id)
         self.executions: list[Execution] = []
         self._events: list[Event] = []
         self._resting: set[int] = set()
@@ -61,26 +53,23 @@ class Blotter:
         return events
 
     def next_order_id(self, client_id: int) -> int:
-        return self._highest_id.get(client_id, 0) + 1
+        return self._register.next_order_id(client_id)
 
     def orders(self) -> Iterator[Order]:
-        yield from self._orders.values()
+        yield from self._register
 
     def find(self, client_id: int, order_id: int) -> Order | None:
-        return self._orders.get((client_id, order_id))
-
-    def by_perm(self, perm_id: int) -> Order | None:
-        return self._by_perm.get(perm_id)
+        return self._register.find(client_id, order_id)
 
     def open_orders(self, client_id: int | None) -> list[Order]:
         """Live orders of one client, or of all; held ones are invisible (rule book 5.1)."""
-        return [o for o in self._orders.values() if o.is_live and client_id in (None, o.client_id)]
+        return [o for o in self._register if o.is_live and client_id in (None, o.client_id)]
 
     def completed_orders(self) -> list[Order]:
-        return [o for o in self._orders.values() if o.is_done and o.completed_status]
+        return [o for o in self._register if o.is_done and o.completed_status]
 
     def has_live(self) -> bool:
-        return any(order.is_live for order in self._orders.values())
+        return any(order.is_live for order in self._register)
 
     def mark(self, contract: Contract, market_s: float) -> float:
         return self._market.quote(contract, market_s).mark
@@ -104,7 +93,7 @@ class Blotter:
         any_id: the id need not be above all earlier ones (orders placed by hand, or delayed inside the Gateway).
         """
         self._now = now
-        known = self._orders.get((client_id, request.order_id))
+        known = self._register.find(client_id, request.order_id)
         if known is not None and not request.what_if:
             self._modify(known, request, contract, market_s)
             return
@@ -115,21 +104,21 @@ class Blotter:
             )
             return
         request = replace(request, account=request.account or self.account.name)
-        order = Order(request, contract, client_id, self._take_perm_id(), now)
+        order = Order(request, contract, client_id, self._register.take_perm_id(), now)
         if request.what_if:
             order.status = Status.PRE_SUBMITTED
             self._events.append(WhatIfNews(order))
             return
-        self._keep(order)
-        if request.parent_id:
-            parent = self._orders[(client_id, request.parent_id)]
+        self._register.keep(order)
+        parent = self._register.parent_of(order)
+        if parent is not None:
             parent.children.append(order.perm_id)
         if request.transmit:
             self._transmit_family(order, market_s)
 
     def cancel(self, client_id: int, order_id: int, market_s: float) -> None:
         """Cancel on the client's request: 10147 if unknown, 10148 if it is over."""
-        order = self._orders.get((client_id, order_id))
+        order = self._register.find(client_id, order_id)
         if order is None:
             text = f"OrderId {order_id} that needs to be cancelled is not found."
             self._events.append(Notice(client_id, order_id, 10147, text))
@@ -141,10 +130,10 @@ class Blotter:
         self.finish(order, market_s, "Cancelled by Trader")
 
     def cancel_all(self, market_s: float) -> None:
-        for order in list(self._orders.values()):
+        for order in self._register:
             if not order.is_done and not order.request.parent_id:
                 self.finish(order, market_s, "Cancelled by Trader")
-        for order in list(self._orders.values()):
+        for order in self._register:
             if not order.is_done:
                 self.finish(order, market_s, "Cancelled by Trader")
 
@@ -154,7 +143,7 @@ class Blotter:
         """Try every live order against the market of this moment. size_max: at most so much trades at once."""
         self._now = now
         quotes: dict[int, Quote] = {}
-        for order in [o for o in self._orders.values() if o.is_live]:
+        for order in [o for o in self._register if o.is_live]:
             if not order.is_live or order.activated_s is None or now < order.activated_s:
                 continue
             if self._expired(order, market_s):
@@ -169,7 +158,7 @@ class Blotter:
 
     def close_day(self, market_s: float, opened_s: float) -> None:
         """The regular close: day orders placed before it expire, expired options are settled in cash."""
-        for order in list(self._orders.values()):
+        for order in self._register:
             day_order = order.request.tif in ("DAY", "IOC", "FOK") or order.contract.expiry_close == int(market_s)
             if order.is_live and day_order:
                 self.finish(order, market_s, "Cancelled by System")
@@ -184,11 +173,9 @@ class Blotter:
         """Midnight: yesterday's executions and finished orders are no longer reported (rule book 5.6)."""
         self.executions.clear()
         self.account.change_day(self.mark_of(market_s))
-        for key, order in list(self._orders.items()):
+        for order in self._register:
             if order.is_done:
-                del self._orders[key]
-                self._by_perm.pop(order.perm_id, None)
-                self._refused.add(key)
+                self._register.forget(order)
 
     def finish(
         self, order: Order, market_s: float, reason: str, code: int | None = 202, text: str = CANCELLED_TEXT
@@ -204,35 +191,29 @@ class Blotter:
             self._events.append(OrderNews(order, Status.CANCELLED, opened=False))
         if code is not None:
             self._events.append(Notice(order.client_id, order.order_id, code, text))
-        for child in self._children(order):
+        for child in self._register.children_of(order):
             self.finish(child, market_s, reason, code, text)
 
     # --- what only faults do ---
 
     def lose_last(self, count: int, rollback: bool) -> None:
         """Forget the last orders as if they had never come; with rollback their ids are given out again."""
-        for key, order in list(self._orders.items())[-count:] if count > 0 else []:
-            del self._orders[key]
-            self._by_perm.pop(order.perm_id, None)
+        for order in list(self._register)[-count:] if count > 0 else []:
+            self._register.forget(order)
             self.executions = [execution for execution in self.executions if execution.order is not order]
         if rollback:
-            self._highest_id = {}
-            for client_id, order_id in self._orders:
-                self._highest_id[client_id] = max(self._highest_id.get(client_id, 0), order_id)
+            self._register.roll_back()
 
     def fork(self, order: Order, request: PlaceOrder) -> None:
         """A second live order of the same client and id, with another perm id; the first is known by perm id only."""
-        first_key = (order.client_id, -order.perm_id)
-        self._orders[first_key] = order
         twin = Order(
             replace(request, account=self.account.name),
             order.contract,
             order.client_id,
-            self._take_perm_id(),
+            self._register.take_perm_id(),
             self._now,
         )
-        self._orders[(order.client_id, order.order_id)] = twin
-        self._by_perm[twin.perm_id] = twin
+        self._register.shadow(order, twin)
         twin.change_status(order.status)
         twin.activated_s = order.activated_s
         self._events.append(OrderNews(twin, twin.status))
@@ -244,48 +225,27 @@ class Blotter:
 
     # --- inside ---
 
-    def _take_perm_id(self) -> int:
-        self._next_perm_id += 1
-        return self._next_perm_id
-
-    def _keep(self, order: Order) -> None:
-        self._orders[(order.client_id, order.order_id)] = order
-        self._by_perm[order.perm_id] = order
-        self._highest_id[order.client_id] = max(self._highest_id.get(order.client_id, 0), order.order_id)
-        if len(self._orders) > ORDERS_MAX:
-            key = next(key for key, kept in self._orders.items() if kept.is_done)
-            self._by_perm.pop(self._orders.pop(key).perm_id, None)
-
     def _refusal(
         self, request: PlaceOrder, contract: Contract | None, client_id: int, market_s: float, any_id: bool
     ) -> Refusal | None:
         if contract is None:
             return Refusal(200, "No security definition has been found for the request")
-        used = request.order_id <= self._highest_id.get(client_id, 0) or (client_id, request.order_id) in self._refused
-        if used and not request.what_if and not any_id:
+        register = self._register
+        if register.is_used(client_id, request.order_id) and not request.what_if and not any_id:
             return Refusal(103, "Duplicate order id")
         if request.parent_id:
-            parent = self._orders.get((client_id, request.parent_id))
-            if parent is None and (client_id, request.parent_id) in self._refused:
-                return Refusal(135, f"Can't find order with id ={request.parent_id}")
-            if parent is None:
+            parent = register.find(client_id, request.parent_id)
+            if parent is None and not register.was_refused(client_id, request.parent_id):
                 return Refusal(10006, "Missing parent order.")
-            if parent.status in (Status.CANCELLED, Status.INACTIVE):
+            if parent is None or parent.status in (Status.CANCELLED, Status.INACTIVE):
                 return Refusal(135, f"Can't find order with id ={request.parent_id}")
-        same_side = [
-            o for o in self._orders.values()
-            if (o.is_live or o.status is Status.HELD) and o.contract is contract and o.request.action == request.action
-        ]  # fmt: skip
+        same_side = register.working(contract, request.action)
         quote = self._market.quote(contract, market_s)
-        return acceptance_refusal(
-            request, contract, self.account, quote, len(same_side), self.mark_of(market_s), market_s
-        )
+        return acceptance_refusal(request, contract, self.account, quote, same_side, self.mark_of(market_s), market_s)
 
     def _refuse(self, request: PlaceOrder, client_id: int, refusal: Refusal) -> None:
         if not request.what_if:
-            self._refused.add((client_id, request.order_id))
-            if refusal.code != 103:
-                self._highest_id[client_id] = max(self._highest_id.get(client_id, 0), request.order_id)
+            self._register.refuse(client_id, request.order_id, use_up=refusal.code != 103)
         self._events.append(Notice(client_id, request.order_id, refusal.code, refusal.text))
 
     def _modify(self, order: Order, request: PlaceOrder, contract: Contract | None, market_s: float) -> None:
@@ -305,22 +265,17 @@ class Blotter:
             order.change_status(Status.FILLED)
         self._events.append(OrderNews(order, order.status))
 
-    def _children(self, order: Order) -> list[Order]:
-        return [self._by_perm[perm] for perm in order.children if perm in self._by_perm]
-
     def _transmit_family(self, order: Order, market_s: float) -> None:
         """Release an order, its held parent and siblings: the last child's transmit flag sends the bracket."""
-        top = order
-        if order.request.parent_id:
-            top = self._orders[(order.client_id, order.request.parent_id)]
-        for member in (top, *self._children(top)):
+        top = self._register.parent_of(order) or order
+        for member in (top, *self._register.children_of(top)):
             if member.status is Status.HELD:
                 self._release(member, market_s)
 
     def _release(self, order: Order, market_s: float) -> None:
         order.change_status(Status.PRE_SUBMITTED)
         self._events.append(OrderNews(order, Status.PRE_SUBMITTED))
-        parent = self._orders.get((order.client_id, order.request.parent_id)) if order.request.parent_id else None
+        parent = self._register.parent_of(order)
         if parent is None or parent.status is Status.FILLED:
             self._activate(order, market_s)
 
@@ -399,7 +354,7 @@ class Blotter:
 
     def _settle_linked(self, order: Order, fill: Fill, market_s: float) -> None:
         """Siblings of a bracket and members of an OCA group: cancelled by a full fill, reduced by a partial one."""
-        for other in self._linked(order):
+        for other in self._register.linked_to(order):
             reduce_only = order.request.oca_type in (2, 3) or not order.request.oca_group
             if order.status is Status.FILLED or not reduce_only:
                 self.finish(other, market_s, "Cancelled by System")
@@ -408,18 +363,6 @@ class Blotter:
                 other.request = replace(other.request, quantity=left)
                 self._events.append(OrderNews(other, other.status))
         if order.status is Status.FILLED:
-            for child in self._children(order):
+            for child in self._register.children_of(order):
                 if child.is_live:
                     self._activate(child, market_s)
-
-    def _linked(self, order: Order) -> list[Order]:
-        request = order.request
-        found = []
-        for other in self._orders.values():
-            if other is order or other.is_done or other.client_id != order.client_id:
-                continue
-            same_group = bool(request.oca_group) and other.request.oca_group == request.oca_group
-            siblings = bool(request.parent_id) and other.request.parent_id == request.parent_id
-            if same_group or siblings:
-                found.append(other)
-        return found
