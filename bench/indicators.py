@@ -127,7 +127,7 @@ def long_series(talib: Any) -> None:
         say(name, ns_per_bar=round(times[name] / BARS * 1e9, 2))
 
 
-@numba.njit(fastmath={"contract"}, error_model="numpy")  # type: ignore[untyped-decorator]
+@numba.njit(fastmath={"contract"}, error_model="numpy")
 def fma_chain(values: Any) -> float:
     """One multiply-add after the other, each waiting for the last: the latency nobody gets under without tricks."""
     mean = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,7 @@ class EngineSettings:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    strategy: str  # a file in engine/strategies/ or any importable module
+    strategy: str  # a file in engine/strategies/, a module beside this file, or any importable one
     symbols: tuple[str, ...]  # the underlyings; hundreds are fine
     bar: BarSize = "1min"  # decisions are made when a bar of this size is complete
     window: Annotated[int, Ge(2), Le(20_000)] = 480  # bars held and asked for at the start; a session has 390 minutes
@@ -83,7 +84,11 @@ def load(path: str | Path, name: str | None = None, environ: Mapping[str, str] |
 
     Raises ConfigError with one line per fault.
     """
-    return from_table(apply_environment(read_toml(path), environ, where=str(path)), name, str(path))
+    table = apply_environment(read_toml(path), environ, where=str(path))
+    folder = str(Path(path).resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # your own strategies may lie beside your configuration
+    return from_table(table, name, str(path))
 
 
 def from_table(table: Mapping[str, Any], name: str | None, where: str) -> EngineConfig:

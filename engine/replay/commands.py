@@ -9,7 +9,7 @@ from pathlib import Path
 
 import orjson
 
-from engine.config import from_table, load
+from engine.config import load
 from engine.core import EngineCore
 from engine.recording import repeat
 from engine.replay import tape
@@ -72,9 +72,8 @@ def replay_bars(options: argparse.Namespace) -> int:
 
 
 def sweep_grid(options: argparse.Namespace) -> int:
-    tables = apply_environment(read_toml(options.config), where=options.config)
-    config = from_table(tables, options.name, options.config)
-    table = tables["engines"][config.name]
+    config = load(options.config, options.name)
+    table = apply_environment(read_toml(options.config), where=options.config)["engines"][config.name]
     paths, grid = [str(path) for path in options.bars], parse_grid(options.grid)
     progress = ProgressBar("sweeping")
     for result in sweep(table, config.name, paths, grid, workers=options.workers, dask=options.dask, progress=progress):
