@@ -63,6 +63,7 @@ class BarStream:
     state: StreamState = StreamState.WAITING
     req_id: int | None = None
     last_update: float | None = None
+    judged_at: float | None = None
     retry_at: float | None = None
     retry_s: float = _RETRY_FIRST_S
     release_at: float | None = None
@@ -75,7 +76,10 @@ class BarStream:
 
 
 class BarService:
-    """`in_session(key, now)` says whether the contract's market is open, so that silence at night is not a stall."""
+    """`in_session(key, now)` says whether the contract's market is open, so that silence at night is not a stall.
+
+    `found` is told what the desk cannot know: a stream that is silent, or that could not even be asked for.
+    """
 
     def __init__(
         self,
@@ -86,6 +90,7 @@ class BarService:
         *,
         wake: Callable[[str], None],
         in_session: Callable[[str, float], bool],
+        found: Callable[[Finding, float], None],
     ) -> None:
         self._desk = desk
         self._directory = directory
@@ -93,6 +98,7 @@ class BarService:
         self._settings = settings
         self._wake = wake
         self._in_session = in_session
+        self._found = found
         self._streams: dict[tuple[str, str], BarStream] = {}
         self._effects: list[fx.Effect] = []
         self._is_open = False
@@ -144,10 +150,11 @@ class BarService:
                 self._open(stream, details, now)
         except ProxyError as failure:
             self._fail(stream, failure, now)
-            self._tell(
-                stream,
-                Finding(Verdict(failure.verdict or Verdict.REJECTED), {"topic": stream.topic, "text": str(failure)}),
+            finding = Finding(
+                Verdict(failure.verdict or Verdict.REJECTED), {"topic": stream.topic, "text": str(failure)}
             )
+            self._found(finding, now)
+            self._tell(stream, finding)
 
     def _open(self, stream: BarStream, details: ev.ContractDetails, now: float) -> None:
         contract = details.contract
@@ -190,8 +197,8 @@ class BarService:
         self._tell(stream, Finding(outcome.verdict, evidence))
 
     def _tell(self, stream: BarStream, finding: Finding) -> None:
-        """On `verdicts/` for those who watch, and on the stream's own topic for those who wait for its bars."""
-        self._effects += [fx.Publish(topic, "verdict", finding.body()) for topic in (topics.VERDICTS, stream.topic)]
+        """On the stream's own topic, for those who wait for its bars."""
+        self._effects.append(fx.Publish(stream.topic, "verdict", finding.body()))
 
     def _fail(self, stream: BarStream, failure: ProxyError, now: float) -> None:
         stream.state, stream.failure = StreamState.FAILED, failure
@@ -203,12 +210,16 @@ class BarService:
     # ------------------------------------------------------------ bars
 
     def _receive(self, stream: BarStream, event: Any, now: float) -> None:
-        stream.last_update = now
-        wall_ns = self._time.wall_ns(now)
+        stream.last_update = stream.judged_at = now
         if isinstance(event, ev.HistoryReceived):
-            stream.state, stream.failure, stream.retry_s = StreamState.LIVE, None, _RETRY_FIRST_S
-            self._publish(stream, stream.series.merge(event.bars, wall_ns))
+            stream.state, stream.failure = StreamState.LIVE, None
+            bars = event.bars
+            if stream.series.last_finished is None:
+                # IB answers in whole days; the one more is the bar that still grows.
+                bars = bars[-self._settings.backfill - 1 :]
+            self._publish(stream, stream.series.merge(bars, self._time.wall_ns(now)))
         elif isinstance(event, ev.HistoryUpdated):
+            stream.retry_s = _RETRY_FIRST_S
             self._publish(stream, stream.series.update(event.bar))
 
     def _publish(self, stream: BarStream, bars: list[Bar]) -> None:
@@ -249,17 +260,19 @@ class BarService:
                 times.append(stream.release_at)
             if stream.retry_at is not None and self._is_open:
                 times.append(stream.retry_at)
-            if stream.state is StreamState.LIVE and stream.last_update is not None:
-                times.append(
-                    self._settles_at(stream, stream.last_update) or stream.last_update + self._settings.stall_s
-                )
+            if stream.state is StreamState.LIVE and stream.judged_at is not None:
+                times.append(stream.judged_at + self._settings.stall_s)
+                settles_at = self._settles_at(stream, stream.judged_at)
+                if settles_at is not None:
+                    times.append(settles_at)
         return min(times, default=None)
 
     def _settles_at(self, stream: BarStream, now: float) -> float | None:
         if not self._time.is_known or BAR_SECONDS[stream.size] >= 86_400:
             return None
         wait_s = stream.series.settles_in_s(self._time.wall_ns(now), self._settings.settle_s)
-        return None if wait_s is None else now + wait_s
+        # A millisecond later, or rounding could set the timer just before the moment it waits for, again and again.
+        return None if wait_s is None else now + wait_s + 0.001
 
     def handle_timer(self, now: float) -> None:
         for identity, stream in list(self._streams.items()):
@@ -277,14 +290,14 @@ class BarService:
     def _settle_or_reopen(self, stream: BarStream, now: float) -> None:
         if self._time.is_known and BAR_SECONDS[stream.size] < 86_400:
             self._publish(stream, stream.series.settle(self._time.wall_ns(now), self._settings.settle_s))
-        assert stream.last_update is not None
-        silent_s = now - stream.last_update
-        if silent_s < self._settings.stall_s:
+        assert stream.last_update is not None and stream.judged_at is not None
+        if now < stream.judged_at + self._settings.stall_s:
             return
+        stream.judged_at = now
         if not self._in_session(stream.key, now):
-            stream.last_update = now
             return
-        evidence = {"topic": stream.topic, "silent_s": round(silent_s, 1)}
+        evidence = {"topic": stream.topic, "silent_s": round(now - stream.last_update, 1)}
+        self._found(Finding(Verdict.STREAM_DEAD, evidence), now)
         self._tell(stream, Finding(Verdict.STREAM_DEAD, evidence))
         self._effects.append(fx.Log("warning", "bar stream silent, asked again", evidence))
         self._reopen(stream, now)

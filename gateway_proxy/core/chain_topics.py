@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway_proxy.bus import topics
-from gateway_proxy.bus.messages import Chain
 from gateway_proxy.core import effects as fx
 from gateway_proxy.core.chains import ChainDesk, ChainPlan, ChainSettings, ChainSpec, columns
 from gateway_proxy.core.contracts import parse
@@ -22,7 +21,6 @@ class ChainTopics:
         self._plans: dict[str, ChainPlan] = {}
         self._due: dict[str, float] = {}
         self._waits_for: dict[str, frozenset[str]] = {}
-        self._latest: dict[str, Chain] = {}
         self._effects: list[fx.Effect] = []
         self._is_open = False
 
@@ -39,9 +37,6 @@ class ChainTopics:
         self._waits_for.pop(symbol, None)
         if plan is not None:
             self._desk.release(plan, now)
-
-    def latest(self, symbol: str) -> Chain | None:
-        return self._latest.get(symbol)
 
     def wake(self, key: str, now: float) -> None:
         for symbol, keys in list(self._waits_for.items()):
@@ -73,7 +68,6 @@ class ChainTopics:
             self._due[symbol] = plan.settle_at if plan.settle_at > now else now + self._settings.refresh_s
             return
         self._waits_for.pop(symbol, None)
-        self._latest[symbol] = chain
         self._due[symbol] = now + self._settings.refresh_s
         self._effects.append(fx.Publish(topics.chain(symbol), "chain", columns(chain)))
 

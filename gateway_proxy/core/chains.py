@@ -7,7 +7,8 @@ A chain is level-triggered: `advance` looks at what is missing, asks for it, and
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Literal
 
@@ -20,8 +21,8 @@ from gateway_proxy.core.verdict import Verdict, error
 from gateway_proxy.errors import ContractUnknown, ProxyError
 
 RIGHTS: Final[tuple[Literal["C", "P"], ...]] = ("C", "P")
-#: Give up looking for real strikes after this many phantoms on the way out from the money.
-CANDIDATES_EXTRA: Final = 12
+#: Give up looking for real strikes on one side of the money after this many phantoms.
+PHANTOMS_MAX: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,6 @@ class ChainSettings:
     width: int = 2  # strikes on each side of the money in chain/<symbol>/ topics
     refresh_s: float = 5.0  # how often a subscribed chain is published
     settle_s: float = 3.0  # wait this long for volume, open interest and greeks of a row before answering without them
-    warm_s: float = 30.0  # lines of an answered request stay open this long, so that the next one is immediate
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class ChainDesk:
         chosen = self._strikes(row, underlying.contract, expiry, plan.spec.around or price, plan.spec.width, owner, now)
         if isinstance(chosen, frozenset):
             return chosen
-        return self._collect(plan, chosen, expiry, price, row, now)
+        return self._collect(plan, underlying.contract.key, chosen, expiry, price, row, now)
 
     def release(self, plan: ChainPlan, now: float) -> None:
         for key in plan.held:
@@ -103,9 +103,7 @@ class ChainDesk:
         self._hold(plan, underlying, now)
         line = self._quotes.get(underlying.key)
         assert line is not None, "we hold it"
-        price = mid_or_last(line.quote)
-        if price is None:
-            price = self._last_close(underlying.key)
+        price = mid_or_last(line.quote) or self._last_close(underlying.key) or line.quote.close
         if price is None and line.failure is not None:
             raise line.failure
         return price
@@ -124,20 +122,24 @@ class ChainDesk:
     ) -> list[ev.ContractDetails] | frozenset[str]:
         """Verified options of the money and `width` real strikes on each side, or the keys still awaited.
 
-        Walks outward from the money, nearest first; a strike counts when its call and its put exist.
+        Walks outward from the money on each side; a strike counts when its call and its put exist. One strike more
+        than `width` on each side holds the strike nearest to the money, wherever that lies.
         """
-        ordered = sorted(row.strikes, key=lambda strike: (abs(strike - around), strike))
-        want = 2 * width + 1
         found: dict[float, list[ev.ContractDetails]] = {}
         waiting: set[str] = set()
-        for strike in ordered[: want + CANDIDATES_EXTRA]:
-            pair = self._pair(row, underlying, expiry, strike, owner, now)
-            if isinstance(pair, frozenset):
-                waiting |= pair
-            elif pair is not None:
-                found[strike] = pair
-            if len(found) + len(waiting) // 2 >= want + 2 or (len(found) >= want and balanced(found, around, width)):
-                break
+        for side in sides(row.strikes, around):
+            wanted = width + 1
+            for strike in side[: wanted + PHANTOMS_MAX]:
+                pair = self._pair(row, underlying, expiry, strike, owner, now)
+                if pair is None:
+                    continue
+                if isinstance(pair, frozenset):
+                    waiting |= pair
+                else:
+                    found[strike] = pair
+                wanted -= 1
+                if not wanted:
+                    break
         if not waiting and not found:
             raise error(Verdict.CONTRACT_UNKNOWN, f"no option of {underlying.symbol} {expiry} exists near {around:g}")
         if waiting:
@@ -170,6 +172,7 @@ class ChainDesk:
     def _collect(
         self,
         plan: ChainPlan,
+        underlying_key: str,
         chosen: list[ev.ContractDetails],
         expiry: str,
         price: float,
@@ -179,16 +182,14 @@ class ChainDesk:
         keys = {details.contract.key for details in chosen}
         if keys - plan.held:
             plan.settle_at = now + self._settings.settle_s
-        for key in plan.held - keys - {plan.spec.underlying.key}:
+        for key in plan.held - keys - {underlying_key}:
             self._quotes.release(key, plan.holder, now)
             plan.held.discard(key)
         lines = [self._hold(plan, details.contract, now) for details in chosen]
         if now < plan.settle_at and not all(is_filled(line) for line in lines):
             return frozenset(f"quote:{key}" for key in keys)
         if all(line.updated_at is None for line in lines):
-            raise first_failure(lines) or error(
-                Verdict.GATEWAY_SILENT, f"no quote of any option of {plan.spec.underlying.key} came"
-            )
+            raise first_failure(lines) or self._nothing_came(plan, keys)
         return Chain(
             symbol=plan.spec.underlying.symbol,
             expiry=expiry,
@@ -199,6 +200,12 @@ class ChainDesk:
             time_ns=self._time.wall_ns(now),
             min_tick=min(details.min_tick for details in chosen),
         )
+
+    def _nothing_came(self, plan: ChainPlan, keys: set[str]) -> ProxyError:
+        name = plan.spec.underlying.key
+        if self._quotes.are_queued(keys):
+            return error(Verdict.LINES_FULL, f"no market data line is free for the options of {name}", retry_in_s=5.0)
+        return error(Verdict.NO_DATA, f"no quote of any option of {name} came; is its market open?")
 
     def _hold(self, plan: ChainPlan, contract: Contract, now: float) -> Line:
         plan.held.add(contract.key)
@@ -227,11 +234,11 @@ def pick_expiry(
     raise ContractUnknown(f"{symbol} has no expiry {wanted}; the nearest are {', '.join(sorted(near)) or 'none'}")
 
 
-def balanced(found: dict[float, list[ev.ContractDetails]], around: float, width: int) -> bool:
-    """True when `width` real strikes lie on each side of the real strike nearest to the money."""
-    strikes = sorted(found)
-    at = strikes.index(min(strikes, key=lambda strike: (abs(strike - around), strike)))
-    return at >= width and len(strikes) - 1 - at >= width
+def sides(strikes: Iterable[float], around: float) -> tuple[list[float], list[float]]:
+    """The strikes up to the money, downwards, and those above it, upwards."""
+    ordered = sorted(strikes)
+    at = bisect_right(ordered, around)
+    return ordered[:at][::-1], ordered[at:]
 
 
 def around_the_money(found: dict[float, list[ev.ContractDetails]], around: float, width: int) -> list[float]:
@@ -242,10 +249,10 @@ def around_the_money(found: dict[float, list[ev.ContractDetails]], around: float
 
 
 def mid_or_last(quote: Quote) -> float | None:
-    """The middle of bid and ask, else the last trade, else the previous close."""
+    """The middle of bid and ask, else the last trade."""
     if quote.bid and quote.ask and quote.ask >= quote.bid:
         return round((quote.bid + quote.ask) / 2, 4)
-    return quote.last or quote.close
+    return quote.last
 
 
 def is_filled(line: Line) -> bool:

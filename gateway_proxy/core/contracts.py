@@ -1,7 +1,8 @@
 """The contract directory: what IB knows of each contract, asked once and remembered. Pure.
 
 An unknown contract is remembered for a minute only, because IB denies valid ones during its nightly reset
-(rule book 1.3, code 200). At the limit of entries the oldest are forgotten.
+(rule book 1.3, code 200). What is known is asked again after half a day, because its trading hours reach only some days
+ahead, and used meanwhile. At the limit of entries the oldest are forgotten.
 """
 
 from __future__ import annotations
@@ -20,13 +21,21 @@ from gateway_proxy.errors import BadMessage, ProxyError
 
 REMEMBERED_MAX: Final = 20_000
 FAILURE_REMEMBERED_S: Final = 60.0
+REFRESH_S: Final = 43_200.0
 _OPTION_KEY = re.compile(r"(?P<symbol>[A-Z0-9]{1,12})\.(?P<expiry>\d{8})\.(?P<right>[CP])\.(?P<strike>\d+(\.\d+)?)\Z")
 _STOCK_KEY = re.compile(r"[A-Z0-9]{1,12}(?: [A-Z]{1,3})?\Z")
 
 
 def parse(contract: str | Contract) -> Contract:
-    """A contract from its key ("SPY", "SPY.20260618.C.600"); contracts pass through. Raises BadMessage."""
+    """A contract from its key ("SPY", "SPY.20260618.C.600"); contracts pass through.
+
+    Raises BadMessage for what is no contract, and for options so vague that a request could hang the Gateway
+    (rule book 4).
+    """
     if isinstance(contract, Contract):
+        exact = len(contract.last_trade_date) == 8 and contract.strike > 0 and contract.right
+        if contract.sec_type == "OPT" and not contract.con_id and not exact:
+            raise BadMessage("contract: an option needs last_trade_date (YYYYMMDD), strike and right, or con_id")
         return contract
     if option := _OPTION_KEY.match(contract):
         return Contract(
@@ -52,6 +61,7 @@ class ContractDirectory:
         self._wake = wake
         self._timeout_s = timeout_s
         self._details: dict[Contract, ContractDetails] = {}
+        self._refresh_at: dict[Contract, float] = {}
         self._failures: dict[Contract, tuple[ProxyError, float]] = {}
         self._asked: set[Contract] = set()
 
@@ -61,6 +71,7 @@ class ContractDirectory:
         """What IB knows, or None while it is being asked. Raises the error of a recent refusal, or QueueFull."""
         known = self._details.get(contract)
         if known is not None:
+            self._refresh(contract, owner, now)
             return known
         if (failure := self._failures.get(contract)) is not None:
             if failure[1] > now:
@@ -73,10 +84,14 @@ class ContractDirectory:
     def known(self, contract: Contract) -> ContractDetails | None:
         return self._details.get(contract)
 
-    def is_phantom(self, contract: Contract, now: float) -> bool:
-        """IB said lately that there is no such contract."""
-        failure = self._failures.get(contract)
-        return failure is not None and failure[1] > now and failure[0].code == "contract_unknown"
+    def _refresh(self, contract: Contract, owner: str, now: float) -> None:
+        if self._refresh_at.get(contract, now) > now or contract in self._asked:
+            return
+        try:
+            self._ask(contract, owner, Lane.BACKFILL, now)
+        except ProxyError:
+            # What is known serves on; the next one who looks tries again.
+            return
 
     def _ask(self, contract: Contract, owner: str, lane: Lane, now: float) -> None:
         def ended(outcome: Outcome, now: float) -> None:
@@ -86,7 +101,7 @@ class ContractDirectory:
 
         self._desk.ask(
             lambda req_id: fx.RequestContract(req_id, contract), RequestClass.CONTRACT, lane=lane, owner=owner,
-            keys=Keys(), timeout_s=self._timeout_s, queue_s=None, on_end=ended, now=now,
+            keys=Keys(), timeout_s=self._timeout_s, queue_s=None, on_end=ended, now=now, name=wake_key(contract),
         )  # fmt: skip
         self._asked.add(contract)
 
@@ -96,6 +111,7 @@ class ContractDirectory:
             best = _best(contract, rows)
             if isinstance(best, ev.ContractDetails):
                 _remember(self._details, contract, best)
+                _remember(self._refresh_at, contract, now + REFRESH_S)
                 return
             failure: ProxyError = best
         elif outcome.ok:
@@ -104,6 +120,12 @@ class ContractDirectory:
             text = f"contract {contract.key}: {outcome.text}" + (f" (IB error {outcome.code})" if outcome.code else "")
             failure = error(outcome.verdict, text)
         lasting = failure.code in ("contract_unknown", "bad_message")
+        if contract in self._details and not lasting:
+            _remember(self._refresh_at, contract, now + FAILURE_REMEMBERED_S)
+            return
+        self._details.pop(contract, None)
+        if outcome.verdict is Verdict.SESSION_LOST:
+            return
         _remember(self._failures, contract, (failure, now + (FAILURE_REMEMBERED_S if lasting else 1.0)))
 
 
@@ -156,6 +178,7 @@ class OptionParameters:
                 lambda req_id: fx.RequestOptionParameters(req_id, contract.symbol, contract.sec_type, contract.con_id),
                 RequestClass.SECDEF, lane=Lane.INTERACTIVE, owner=owner, keys=Keys(), timeout_s=self._timeout_s,
                 queue_s=None, on_end=lambda outcome, at: self._learn(key, outcome, at), now=now,
+                name=f"options:{contract.symbol}",
             )  # fmt: skip
             self._asked.add(key)
         return None
@@ -169,7 +192,7 @@ class OptionParameters:
         elif outcome.ok:
             failure = error(Verdict.NO_DATA, f"IB lists no options on {key[0]}")
             self._failures[key] = failure, now + FAILURE_REMEMBERED_S
-        else:
+        elif outcome.verdict is not Verdict.SESSION_LOST:
             self._failures[key] = error(outcome.verdict, f"options of {key[0]}: {outcome.text}"), now + 1.0
         self._wake(f"options:{key[0]}")
 

@@ -9,8 +9,10 @@ At the limits: the scheduler refuses to queue (QueueFull reaches the caller); an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from math import inf
 from typing import Any, Final
 
 from gateway_proxy.bus.messages import Timeline
@@ -19,7 +21,7 @@ from gateway_proxy.core import events as ev
 from gateway_proxy.core.breaker import Breakers
 from gateway_proxy.core.scheduler import Granted, Job, Keys, Lane, RequestClass, Scheduler
 from gateway_proxy.core.verdict import Verdict, of_error
-from gateway_proxy.errors import QueueFull
+from gateway_proxy.errors import PacingDelayed, QueueFull
 
 #: Data request ids start here, far above any order id, so that `error(id)` is unambiguous (reliability 6.3).
 FIRST_REQUEST_ID: Final = 1_500_000_000
@@ -71,17 +73,12 @@ class _Request:
     sent_at: float | None = None
     answered_at: float | None = None
     held_by: str = ""
+    name: str = ""
     answers: list[Any] = field(default_factory=list)
 
     @property
     def is_stream(self) -> bool:
         return self.on_answer is not None
-
-    def deadline(self) -> float | None:
-        """When the Gateway's time is up; a stream that has answered has none."""
-        if self.sent_at is None or (self.is_stream and self.answered_at is not None):
-            return None
-        return self.sent_at + self.timeout_s
 
 
 class Desk:
@@ -100,6 +97,8 @@ class Desk:
         self._why_silent = why_silent
         self._record = record
         self._requests: dict[int, _Request] = {}
+        #: (deadline, id) of what was sent; those that ended meanwhile are dropped when they come up.
+        self._deadlines: list[tuple[float, int]] = []
         self._effects: list[fx.Effect] = []
         self._next_id = FIRST_REQUEST_ID
         self.strays = 0
@@ -109,13 +108,16 @@ class Desk:
     def ask(
         self, make_call: Callable[[int], fx.Call], request_class: RequestClass, *, lane: Lane, owner: str, keys: Keys,
         timeout_s: float, queue_s: float | None, on_end: OnEnd, on_answer: OnAnswer | None = None, now: float,
+        name: str = "",
     ) -> int:  # fmt: skip
         """Queue one call and return its id. With `on_answer` it is a stream.
 
-        Raises QueueFull, or BreakerOpen while this kind of request rests; then nothing is queued.
+        Raises QueueFull, BreakerOpen while this kind of request rests, or PacingDelayed when a rule certainly holds it
+        for longer than `queue_s`; then nothing is queued.
 
         timeout_s: the Gateway's time, from the bytes leaving to the last answer (of a stream: to the first).
         queue_s: how long it may wait in our queue; None for as long as it takes.
+        name: what `is_queued` knows it by.
         """
         breaker = self._breakers.of(request_class)
         if breaker is not None:
@@ -130,11 +132,28 @@ class Desk:
             deadline=None if queue_s is None else now + queue_s,
             stream=on_answer is not None,
         )
+        self._refuse_if_hopeless(job, now)
         self._scheduler.push(job, now)
         if breaker is not None:
             breaker.asked(req_id, now)
-        self._requests[req_id] = _Request(req_id, make_call(req_id), request_class, now, timeout_s, on_end, on_answer)
+        self._requests[req_id] = _Request(
+            req_id, make_call(req_id), request_class, now, timeout_s, on_end, on_answer, name=name
+        )
         return req_id
+
+    def _refuse_if_hopeless(self, job: Job, now: float) -> None:
+        """Better told at once than after the wait: the rule, and when to come back."""
+        if job.deadline is None:
+            return
+        found = self._scheduler.explain(job, now)
+        if job.deadline < found.goes_at < inf:
+            wait_s = found.goes_at - now
+            text = f"pacing rule {found.held_by} holds it for {wait_s:.1f} s, longer than its deadline allows"
+            raise PacingDelayed(text, retry_in_s=round(wait_s, 3), verdict=Verdict.PACING.value)
+
+    def is_queued(self, names: Collection[str]) -> bool:
+        """Whether a request of one of these names has not left our queue yet."""
+        return any(request.sent_at is None and request.name in names for request in self._requests.values())
 
     def close(self, req_id: int, now: float) -> None:
         """Cancel: in the queue without a trace, at the Gateway with IB's cancel call. Unknown ids are ignored."""
@@ -181,6 +200,8 @@ class Desk:
         if type(request.call) not in _LAST_ANSWER and not request.is_stream:
             del self._requests[req_id]
             self._scheduler.finished(req_id, now, latency_s=None, failed=False)
+        else:
+            heappush(self._deadlines, (now + request.timeout_s, req_id))
         return True
 
     def expired(self, req_id: int, now: float) -> bool:
@@ -221,6 +242,9 @@ class Desk:
             return
         del self._requests[request.req_id]
         self._release(request, now, failed=verdict is Verdict.PACING)
+        if request.is_stream and (request.answered_at is not None or verdict is Verdict.COMPETING_SESSION):
+            # A dead stream still holds its line and slot there, and one that another login took would come back.
+            self._cancel_upstream(request, now)
         if verdict is Verdict.PACING:
             self._scheduler.pacing_violation(request.request_class, now)
         self._end(request, verdict, now, code=event.code, text=event.text)
@@ -228,6 +252,7 @@ class Desk:
     def session_lost(self, now: float) -> None:
         """The socket is gone: what was sent is lost, what is queued cannot go."""
         lost, self._requests = list(self._requests.values()), {}
+        self._deadlines.clear()
         for request in lost:
             if request.sent_at is None:
                 self._scheduler.cancel(request.req_id)
@@ -236,11 +261,18 @@ class Desk:
     # ------------------------------------------------------------ time
 
     def next_timer(self) -> float | None:
-        return min((d for r in self._requests.values() if (d := r.deadline()) is not None), default=None)
+        while self._deadlines and self._waiting(self._deadlines[0][1]) is None:
+            heappop(self._deadlines)
+        return self._deadlines[0][0] if self._deadlines else None
+
+    def _waiting(self, req_id: int) -> _Request | None:
+        """A request whose answer is still to come; a stream that has answered has no deadline any more."""
+        request = self._requests.get(req_id)
+        return None if request is None or (request.is_stream and request.answered_at is not None) else request
 
     def handle_timer(self, now: float) -> None:
-        late = [r for r in self._requests.values() if (d := r.deadline()) is not None and d <= now]
-        for request in late:
+        while (due := self.next_timer()) is not None and due <= now:
+            request = self._requests[heappop(self._deadlines)[1]]
             del self._requests[request.req_id]
             self._release(request, now, failed=True)
             self._cancel_upstream(request, now)

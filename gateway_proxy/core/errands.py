@@ -8,6 +8,7 @@ it waited for.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection
 from typing import Any
 
 from gateway_proxy.core import effects as fx
@@ -26,7 +27,6 @@ class Errand(ABC):
         self.deadline = deadline
         self.wake_at: float | None = None
         self.waits_for: frozenset[str] = frozenset()
-        self.last_verdict = Verdict.GATEWAY_SILENT
 
     @abstractmethod
     def advance(self, now: float) -> fx.Reply | frozenset[str]:
@@ -37,9 +37,10 @@ class Errand(ABC):
 
 
 class Errands:
-    """All pending errands, found by what they wait for."""
+    """All pending errands, found by what they wait for. `is_queued(keys)`: one of these is still in our own queue."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_queued: Callable[[Collection[str]], bool]) -> None:
+        self._is_queued = is_queued
         self._pending: dict[int, Errand] = {}
         self._by_key: dict[str, set[int]] = {}
         self._woken: dict[str, None] = {}
@@ -81,9 +82,7 @@ class Errands:
 
     def handle_timer(self, now: float) -> None:
         for errand in [errand for errand in self._pending.values() if errand.deadline <= now]:
-            missing = ", ".join(sorted(errand.waits_for)) or "nothing"
-            failure = error(errand.last_verdict, f"not answered before its deadline; still waiting for {missing}")
-            self._finish(errand, fx.Reply(errand.client, errand.request_id, error=failure), now)
+            self._finish(errand, fx.Reply(errand.client, errand.request_id, error=self._late(errand)), now)
         for errand in [e for e in self._pending.values() if e.wake_at is not None and e.wake_at <= now]:
             errand.wake_at = None
             self._step(errand, now)
@@ -92,8 +91,17 @@ class Errands:
         done, self._effects = self._effects, []
         return done
 
+    def _late(self, errand: Errand) -> ProxyError:
+        """Its time is up: say whether we had it in our queue or the Gateway did not answer."""
+        missing = ", ".join(sorted(errand.waits_for)[:3]) or "its turn"
+        if self._is_queued(errand.waits_for):
+            return error(Verdict.EXPIRED_IN_QUEUE, f"its deadline passed in our queue; waiting for {missing}")
+        return error(Verdict.GATEWAY_SILENT, f"not answered before its deadline; still waiting for {missing}")
+
     def _step(self, errand: Errand, now: float) -> None:
         try:
+            if errand.deadline <= now:
+                raise self._late(errand)
             result = errand.advance(now)
         except ProxyError as failure:
             result = fx.Reply(errand.client, errand.request_id, error=failure)

@@ -18,6 +18,8 @@ _CODES: Final[dict[int, tuple[str, str]]] = {
     2157: ("secdef", "down"),
     2158: ("secdef", "up"),
 }
+#: Every code that is about farms or the link to IB; all other messages without a request id are about something else.
+CONNECTIVITY: Final = frozenset({*_CODES, 1100, 1101, 1102, 2110})
 #: The farm's name ends the text, after a colon, or after "demand." in the dormant notices. Names may have dots.
 _NAME = re.compile(r"(?:demand\.|:)\s*([A-Za-z0-9_.]*[A-Za-z0-9_])\.?\s*$")
 #: 1102 lists names between semicolons; a full stop before a blank or the end closes the list.

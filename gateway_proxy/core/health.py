@@ -222,7 +222,7 @@ class GatewayHealth:
 
     def is_mute(self, now: float) -> bool:
         """A round trip has been unanswered for longer than its time-out."""
-        return self._probe_sent is not None and now - self._probe_sent >= self._settings.probe_timeout_s
+        return self._probe_sent is not None and now >= self._probe_sent + self._settings.probe_timeout_s
 
     def why_silent(self, request_class: str, now: float) -> Verdict:
         """The cause of a request's time-out, from what the session shows (rule book 10.5)."""
@@ -264,7 +264,7 @@ class GatewayHealth:
             self._effects.append(fx.Connect())
         if self._probe_at is not None and self._probe_at <= now:
             self._probe_at, self._wants_probe = None, True
-        if self._probe_sent is not None and now - self._probe_sent >= self._settings.probe_timeout_s:
+        if self._probe_sent is not None and now >= self._probe_sent + self._settings.probe_timeout_s:
             self._is_late = True
             self._judge(now)
             if now >= self._drops_at(self._probe_sent):
@@ -281,7 +281,7 @@ class GatewayHealth:
     def _drop_if_never_synchronized(self, now: float) -> None:
         if self.state is not GatewayState.SYNCHRONIZING or self._opened_at is None:
             return
-        if now - self._opened_at >= self._settings.synchronize_timeout_s:
+        if now >= self._opened_at + self._settings.synchronize_timeout_s:
             self._opened_at = None
             missing = ", ".join(sorted(self._pending))
             self._effects.append(fx.Disconnect(f"the Gateway never answered: {missing}"))

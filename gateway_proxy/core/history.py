@@ -17,13 +17,15 @@ from gateway_proxy.core import events as ev
 from gateway_proxy.core.desk import Desk, Outcome
 from gateway_proxy.core.rules import history_class, history_keys
 from gateway_proxy.core.scheduler import Lane
-from gateway_proxy.core.verdict import error
+from gateway_proxy.core.verdict import Verdict, error
 from gateway_proxy.errors import BadMessage, ProxyError
 
 IDENTICAL_S: Final = 15.0
 REMEMBERED_MAX: Final = 200
 _RTH_DAY_S: Final = 23_400
 _FULL_DAY_S: Final = 57_600
+#: The longest duration IB reads (rule book 1.5).
+_YEARS_MAX: Final = 68
 #: 1-second bars reach back 2000 s at most; other small bars are asked in seconds, up to one day (rule book 1.5).
 _SECONDS_MAX: Final = {1: 2_000}
 
@@ -51,6 +53,8 @@ def duration_for(size: str, count: int, rth: bool) -> str:
 
     Intraday windows are counted in trading days plus one, because the market may just have opened.
     """
+    if count * BAR_SECONDS[size] > _YEARS_MAX * 365 * 86_400:
+        raise BadMessage(f"count: IB gives at most {_YEARS_MAX} years in one request, not {count} bars of {size}")
     bar_s = BAR_SECONDS[size]
     if bar_s <= 30:
         seconds = max(30, count * bar_s)
@@ -62,7 +66,7 @@ def duration_for(size: str, count: int, rth: bool) -> str:
         days = math.ceil(count * bar_s / (_RTH_DAY_S if rth else _FULL_DAY_S)) + 1
     else:
         days = math.ceil(count * bar_s / 86_400 * (7 / 5 if size == "1d" else 1)) + 4
-    return f"{days} D" if days <= 365 else f"{math.ceil(days / 365)} Y"
+    return f"{days} D" if days <= 365 else f"{min(math.ceil(days / 365), _YEARS_MAX)} Y"
 
 
 class History:
@@ -102,22 +106,31 @@ class History:
             history_class(key.size), lane=Lane.INTERACTIVE, owner=owner,
             keys=history_keys(key.contract, key.size, key.what, key.rth, key.duration),
             timeout_s=self._timeout_s, queue_s=queue_s,
-            on_end=lambda outcome, at: self._ended(key, outcome, at), now=now,
+            on_end=lambda outcome, at: self._ended(key, outcome, at), now=now, name=wake_key(key),
         )  # fmt: skip
 
     def _ended(self, key: HistoryKey, outcome: Outcome, now: float) -> None:
         self._asked.pop(key, None)
         if outcome.ok:
             answer = next(a for a in outcome.answers if isinstance(a, ev.HistoryReceived))
+            self._forget_old(now)
+            self._answers.pop(key, None)
             self._answers[key] = HistoryAnswer(answer.bars, outcome.timeline, now)
-            if len(self._answers) > REMEMBERED_MAX:
-                del self._answers[next(iter(self._answers))]
-        else:
+        elif outcome.verdict is not Verdict.EXPIRED_IN_QUEUE:
+            # What expired had the deadline of whoever asked first; the others ask again with their own.
             text = f"bars {key.contract.key} {key.size}: {outcome.text}"
             self._failures[key] = error(outcome.verdict, text), now + 0.5
             if len(self._failures) > REMEMBERED_MAX:
                 del self._failures[next(iter(self._failures))]
         self._wake(wake_key(key))
+
+    def _forget_old(self, now: float) -> None:
+        """Oldest first, those of no more use, and at the limit one that still is."""
+        while self._answers:
+            oldest = next(iter(self._answers))
+            if now - self._answers[oldest].at < IDENTICAL_S and len(self._answers) < REMEMBERED_MAX:
+                return
+            del self._answers[oldest]
 
 
 def wake_key(key: HistoryKey) -> str:

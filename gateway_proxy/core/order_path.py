@@ -143,7 +143,10 @@ class OrderPath:
         self._scheduler.release(job_id, now)
 
     def expired(self, job_id: int, now: float, wall_ns: int) -> None:
-        self._blotter.expired(self._jobs.pop(job_id), now)
+        """Jobs that are not ours are data requests that were closed in the moment they expired."""
+        name = self._jobs.pop(job_id, None)
+        if name is not None:
+            self._blotter.expired(name, now)
 
     def _submit(self, wish: Submit) -> None:
         job_id = self._desk.new_id()

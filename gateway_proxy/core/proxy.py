@@ -21,6 +21,7 @@ from gateway_proxy.core.chains import ChainDesk, ChainSettings
 from gateway_proxy.core.contracts import ContractDirectory, OptionParameters, parse
 from gateway_proxy.core.desk import FIRST_REQUEST_ID, Desk, Outcome
 from gateway_proxy.core.errands import Errands
+from gateway_proxy.core.farms import CONNECTIVITY
 from gateway_proxy.core.findings import Findings
 from gateway_proxy.core.health import GatewayHealth, GatewayState, HealthSettings
 from gateway_proxy.core.history import History
@@ -75,14 +76,15 @@ class ProxyCore:
         self.breakers = Breakers(settings.breaker)
         self.witness = Witness(settings.slow_s)
         self.desk = Desk(self.scheduler, self.breakers, why_silent=self.health.why_silent, record=self._record)
-        self.errands = Errands()
+        self.errands = Errands(self.desk.is_queued)
         self._woken: list[str] = []
         self.directory = ContractDirectory(self.desk, self._wake, settings.answer_timeout_s)
         parameters = OptionParameters(self.desk, self._wake, settings.answer_timeout_s)
         self.quotes = QuoteBook(self.desk, self.time, self._wake, settings.quotes)
         self.bars = BarService(
-            self.desk, self.directory, self.time, settings.bars, wake=self._wake, in_session=self.in_session
-        )
+            self.desk, self.directory, self.time, settings.bars, wake=self._wake, in_session=self.in_session,
+            found=self.findings.add,
+        )  # fmt: skip
         self.history = History(self.desk, self._wake, settings.bars.timeout_s)
         chains = ChainDesk(
             self.directory, parameters, self.quotes, self.time, settings.chain, last_close=self.bars.last_close
@@ -173,6 +175,8 @@ class ProxyCore:
                 raise BadMessage("IB keeps no live bars of 1s; 5s is the shortest")
             (self.bars.subscribe if subscribed else self.bars.unsubscribe)(key, size, now)
         elif kind == "quote":
+            if parse(key).key != key:
+                raise BadMessage(f"the key of this contract is written {parse(key).key!r}, not {key!r}")
             (self.quote_topics.subscribe if subscribed else self.quote_topics.unsubscribe)(key, now)
         else:
             (self.chain_topics.subscribe if subscribed else self.chain_topics.unsubscribe)(key, now)
@@ -225,7 +229,7 @@ class ProxyCore:
 
     def _session_closed(self, event: ev.SessionClosed, now: float) -> None:
         self._services_open = False
-        for service in (self.bars, self.quotes, self.chain_topics):
+        for service in (self.bars, self.quotes, self.chain_topics, self.quote_topics):
             service.session_lost()
         if self.health.state is not GatewayState.HALTED:
             self.health.session_closed(event.reason, now)
@@ -246,21 +250,24 @@ class ProxyCore:
 
     def _error(self, event: ev.ErrorReceived, now: float) -> None:
         self.witness.notice(event.code, event.text, event.req_id >= 0, now)
-        if event.req_id >= FIRST_REQUEST_ID:
+        if event.code == 100:
+            # Its id is that of the latest message, not of the one refused (rule book 2): nothing ends by it.
+            self.scheduler.message_violation(now)
+        elif event.req_id >= FIRST_REQUEST_ID:
             self.desk.receive(event.req_id, event, now)
         elif event.req_id >= 0:
             self.orders.receive_upstream(event, now, self.wall_ns(now))
-        elif event.code == 100:
-            self.scheduler.message_violation(now)
         else:
             self._connectivity(event, now)
 
     def _connectivity(self, event: ev.ErrorReceived, now: float) -> None:
         """1101 lost the data; 1102 and a farm that came back may have left streams dead: all are asked for again."""
         was_down = {kind: bool(self.health.farms.down(kind)) for kind in ("history", "market")}
-        if not self.health.connectivity(event.code, event.text, now):
+        changed = self.health.connectivity(event.code, event.text, now)
+        if changed or event.code not in CONNECTIVITY:
+            self._effects.append(fx.Log("info", "gateway notice", {"code": event.code, "text": event.text}))
+        if not changed:
             return
-        self._effects.append(fx.Log("info", "gateway notice", {"code": event.code, "text": event.text}))
         restored = event.code in (1101, 1102)
         self._cause_cleared(now)
         if restored or (was_down["history"] and not self.health.farms.down("history")):
@@ -380,8 +387,8 @@ class ProxyCore:
     def next_timer(self) -> float | None:
         timers = [
             self.health.next_timer(), self.desk.next_timer(), self.errands.next_timer(), self.bars.next_timer(),
-            self.quotes.next_timer(), self.chain_topics.next_timer(), self.account.next_timer(),
-            self.orders.next_timer(), self.breakers.next_timer(), self._publish_at,
+            self.quotes.next_timer(), self.quote_topics.next_timer(), self.chain_topics.next_timer(),
+            self.account.next_timer(), self.orders.next_timer(), self.breakers.next_timer(), self._publish_at,
         ]  # fmt: skip
         if self.health.state not in (GatewayState.DISCONNECTED, GatewayState.CONNECTING, GatewayState.HALTED):
             timers.append(self.scheduler.next_timer())
@@ -390,7 +397,10 @@ class ProxyCore:
     def handle_timer(self, now: float) -> None:
         self._now = now
         self.breakers.handle_timer(now)
-        for piece in (self.health, self.desk, self.errands, self.bars, self.quotes, self.chain_topics, self.account):
+        for piece in (
+            self.health, self.desk, self.errands, self.bars, self.quotes, self.quote_topics, self.chain_topics,
+            self.account,
+        ):  # fmt: skip
             piece.handle_timer(now)
         self.orders.handle_timer(now, self.wall_ns(now))
         if self._publish_at <= now:
@@ -408,7 +418,10 @@ class ProxyCore:
         return wall_ns + int((now - started) * 1e9)
 
     def in_session(self, key: str, now: float) -> bool:
-        details = self.directory.known(parse(key))
+        try:
+            details = self.directory.find(parse(key), "proxy", now, lane=Lane.BACKFILL)
+        except ProxyError:
+            return False
         if details is None:
             return False
         return is_open(details.liquid_hours, details.time_zone, self.time.wall_ns(now)) is not False

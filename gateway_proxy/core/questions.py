@@ -118,7 +118,10 @@ class ContractErrand(Errand):
 
 
 class QuoteErrand(Errand):
-    """`quote`: bid and ask as soon as both came; holds the line only while it waits (plus the book's grace)."""
+    """`quote`: bid and ask as soon as both came, or after a while with what came, for one side may be missing.
+
+    Holds the line only while it waits (plus the book's grace).
+    """
 
     def __init__(self, client: Any, request: Request, owner: str, desks: Desks, deadline: float) -> None:
         super().__init__(client, request.id, deadline)
@@ -127,13 +130,17 @@ class QuoteErrand(Errand):
         self._owner = owner
         self._desks = desks
         self._holder = f"request:{id(self)}"
+        self._settle_at: float | None = None
 
     def advance(self, now: float) -> fx.Reply | frozenset[str]:
         details = self._desks.directory.find(self._contract, self._owner, now)
         if details is None:
             return frozenset({wake_key(self._contract)})
         line = self._desks.quotes.hold(details.contract, self._holder, now)
-        if line.quote.bid is not None and line.quote.ask is not None:
+        if self._settle_at is None and line.updated_at is not None:
+            self._settle_at = self.wake_at = now + self._desks.chain_settings.settle_s
+        settled = self._settle_at is not None and now >= self._settle_at
+        if settled or (line.quote.bid is not None and line.quote.ask is not None):
             return fx.Reply(self.client, self.request_id, body=line.quote)
         if line.failure is not None:
             raise line.failure

@@ -6,7 +6,7 @@ what is published is conflated. A line that IB ends is opened again while somebo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final
 
@@ -17,12 +17,13 @@ from gateway_proxy.core import events as ev
 from gateway_proxy.core.desk import Desk, Outcome
 from gateway_proxy.core.market_time import MarketTime
 from gateway_proxy.core.scheduler import Keys, Lane, RequestClass
-from gateway_proxy.core.verdict import Verdict, error
-from gateway_proxy.errors import ProxyError, QueueFull
+from gateway_proxy.core.verdict import Finding, Verdict, error
+from gateway_proxy.errors import ProxyError
 
 #: Option volume and open interest, and the underlying's implied volatility (rule book 9).
 _GENERIC_TICKS: Final = {"OPT": "100,101,106"}
-_RETRY_S: Final = 10.0
+_RETRY_FIRST_S: Final = 10.0
+_RETRY_MAX_S: Final = 120.0
 
 #: IB's tick numbers -> fields of the book; the second line are the delayed ones.
 _FIELDS: Final[dict[int, str]] = {
@@ -62,7 +63,14 @@ class Line:
     updated_at: float | None = None
     failure: ProxyError | None = None
     retry_at: float | None = None
+    retry_s: float = _RETRY_FIRST_S
     release_at: float | None = None
+
+    def forget(self) -> None:
+        """What an earlier subscription said is not the market of the next one."""
+        self.quote = Quote(self.contract.key)
+        self.open_interest = self.iv = self.delta = self.gamma = self.theta = self.vega = None
+        self.updated_at = None
 
 
 class QuoteBook:
@@ -101,15 +109,22 @@ class QuoteBook:
         if not line.holders:
             line.release_at = now + self._settings.grace_s
 
-    def publish(self, key: str, wanted: bool) -> None:
-        """Whether `quote/<key>/` has a subscriber."""
+    def publish(self, key: str, now: float, *, wanted: bool) -> None:
+        """Whether `quote/<key>/` has a subscriber; a new one gets what is known already."""
         (self._published.add if wanted else self._published.discard)(key)
+        line = self._lines.get(key)
+        if wanted and line is not None and line.updated_at is not None:
+            self._publish_later(key, now)
 
     def get(self, key: str) -> Line | None:
         return self._lines.get(key)
 
     def lines(self) -> dict[str, Line]:
         return self._lines
+
+    def are_queued(self, keys: Collection[str]) -> bool:
+        """Whether a line of these waits in our own queue, for want of room."""
+        return self._desk.is_queued({f"quote:{key}" for key in keys})
 
     # ------------------------------------------------------------ the session
 
@@ -134,15 +149,17 @@ class QuoteBook:
     def _open(self, line: Line, now: float) -> None:
         contract = line.contract
         generic = _GENERIC_TICKS.get(contract.sec_type, "")
+        line.forget()
         try:
             line.req_id = self._desk.ask(
                 lambda req_id: fx.RequestQuote(req_id, contract, generic), RequestClass.QUOTE, lane=Lane.STREAM,
                 owner="proxy", keys=Keys(), timeout_s=self._settings.timeout_s, queue_s=None,
                 on_end=lambda outcome, at: self._ended(line, outcome, at),
-                on_answer=lambda event, at: self._tick(line, event, at), now=now,
+                on_answer=lambda event, at: self._tick(line, event, at), now=now, name=f"quote:{contract.key}",
             )  # fmt: skip
-        except QueueFull as refusal:
-            line.failure, line.retry_at = refusal, now + 1.0
+        except ProxyError as refusal:
+            line.failure, line.retry_at = refusal, now + (refusal.retry_in_s or 1.0)
+            self._wake(f"quote:{contract.key}")
             return
         line.opened_at, line.retry_at = now, None
 
@@ -150,14 +167,19 @@ class QuoteBook:
         line.req_id = None
         if outcome.verdict is Verdict.SESSION_LOST:
             return
-        line.failure = error(outcome.verdict, f"quote {line.contract.key}: {outcome.text}", retry_in_s=_RETRY_S)
-        line.retry_at = now + (1.0 if outcome.verdict is Verdict.STREAM_DEAD else _RETRY_S)
-        self._wake(f"quote:{line.contract.key}")
+        key = line.contract.key
+        retry_s = 1.0 if outcome.verdict is Verdict.STREAM_DEAD else line.retry_s
+        line.retry_at, line.retry_s = now + retry_s, min(2 * line.retry_s, _RETRY_MAX_S)
+        line.failure = error(outcome.verdict, f"quote {key}: {outcome.text}", retry_in_s=retry_s)
+        if key in self._published:
+            evidence = {"topic": topics.quote(key), "code": outcome.code, "text": outcome.text}
+            self._effects.append(fx.Publish(topics.quote(key), "verdict", Finding(outcome.verdict, evidence).body()))
+        self._wake(f"quote:{key}")
 
     # ------------------------------------------------------------ ticks
 
     def _tick(self, line: Line, event: Any, now: float) -> None:
-        line.updated_at, line.failure = now, None
+        line.updated_at, line.failure, line.retry_s = now, None, _RETRY_FIRST_S
         if isinstance(event, ev.TickReceived):
             self._price_or_size(line, event, now)
         elif isinstance(event, ev.OptionTickReceived):
@@ -166,10 +188,13 @@ class QuoteBook:
                 line.theta, line.vega = event.theta, event.vega
         elif isinstance(event, ev.MarketDataTypeReceived):
             line.quote = replace(line.quote, delayed=event.data_type in (3, 4))
-        self._changed[line.contract.key] = None
+        self._publish_later(line.contract.key, now)
+        self._wake(f"quote:{line.contract.key}")
+
+    def _publish_later(self, key: str, now: float) -> None:
+        self._changed[key] = None
         if self._publish_at is None:
             self._publish_at = now + self._settings.conflate_s
-        self._wake(f"quote:{line.contract.key}")
 
     def _price_or_size(self, line: Line, tick: ev.TickReceived, now: float) -> None:
         name = _FIELDS.get(tick.tick_type)

@@ -6,7 +6,7 @@ What needs the Gateway becomes an errand; the rest is answered at once from what
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -21,12 +21,13 @@ from gateway_proxy.core.history import duration_for
 from gateway_proxy.core.questions import BarsErrand, ChainErrand, ContractErrand, Desks, QuoteErrand
 from gateway_proxy.core.rules import history_class, history_keys
 from gateway_proxy.core.scheduler import Job, Keys, Lane, RequestClass
-from gateway_proxy.core.verdict import Finding, error
-from gateway_proxy.errors import BadMessage
+from gateway_proxy.core.verdict import Finding, Verdict
+from gateway_proxy.errors import BadMessage, GatewayUnavailable, Refused
 
 if TYPE_CHECKING:
     from gateway_proxy.core.proxy import ProxyCore
 
+ENGINES_MAX: Final = 256
 _DIALLED = frozenset({GatewayState.READY, GatewayState.DEGRADED})
 
 
@@ -71,7 +72,8 @@ class RequestOps:
         health = self._core.health
         if health.state not in _DIALLED:
             text = f"the Gateway session is {health.state.value}: {health.reason or 'starting'}"
-            raise error(health.verdict, text, retry_in_s=1.0)
+            verdict = None if health.verdict is Verdict.OK else health.verdict.value
+            raise GatewayUnavailable(text, retry_in_s=1.0, verdict=verdict)
 
     # ------------------------------------------------------------ answers
 
@@ -90,8 +92,7 @@ class RequestOps:
         }
 
     def _health(self, now: float) -> dict[str, Any]:
-        names = {topic: topic.split("/")[1] for topic in self.health_bodies(now)}
-        return {names[topic]: body for topic, body in self.health_bodies(now).items()}
+        return {topic.split("/")[1]: body for topic, body in self.health_bodies(now).items()}
 
     def _diagnose(self, now: float) -> dict[str, Any]:
         """The cause by the decision table, the sign that decided, and everything it was decided on."""
@@ -109,6 +110,8 @@ class RequestOps:
     def _report(self, request: Request, now: float) -> dict[str, Any]:
         args: ReportArgs = request.args
         if args.kind == "engine":
+            if len(self._engines) >= ENGINES_MAX and args.name not in self._engines:
+                raise Refused(f"{ENGINES_MAX} engines have reported already in this life of the proxy")
             self._engines[args.name] = args.body
             self._core.orders.receive_heartbeat(args.name, now)
         topic = topics.health_engine(args.name) if args.kind == "engine" else topics.health_process(args.name)
