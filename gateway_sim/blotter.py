@@ -129,6 +129,16 @@ class Blotter:
             return
         self.finish(order, market_s, "Cancelled by Trader")
 
+    def bind_manual_orders(self, client_id: int) -> list[Order]:
+        """Give every order placed by hand (negative id) the client's next order id; returns them."""
+        bound = [order for order in self._register if order.order_id < 0 and order.is_live]
+        for order in bound:
+            self._register.forget(order)
+            order.client_id = client_id
+            order.request = replace(order.request, order_id=self._register.next_order_id(client_id))
+            self._register.keep(order)
+        return bound
+
     def cancel_all(self, market_s: float) -> None:
         for order in self._register:
             if not order.is_done and not order.request.parent_id:

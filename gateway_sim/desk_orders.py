@@ -92,7 +92,14 @@ class OrderDesk:
         self._floor.answered(session, kind, rows=len(orders))
 
     def _auto_open_orders(self, session: Session, request: Switch) -> None:
-        session.auto_bind = request.on
+        """Client 0 takes over orders placed by hand: they get an id of its own (rule book 5.1)."""
+        session.auto_bind = request.on and session.client_id == 0
+        if session.auto_bind:
+            self.bind_manual_orders(session)
+
+    def bind_manual_orders(self, session: Session) -> None:
+        for order in self._floor.blotter.bind_manual_orders(session.client_id):
+            self._floor.tell(session, order_messages.order_bound(order))
 
     def _completed_orders(self, session: Session, request: Switch) -> None:
         orders = self._floor.blotter.completed_orders()

@@ -87,6 +87,9 @@ class OrderFaults:
         price = round(self._floor.market.spot(self._floor.book.listings[symbol], self._floor.market_s) * 0.9, 2)
         request = PlaceOrder(self._manual_id, query, "BUY", float(quantity), "LMT", price)
         self._desk.place(MANUAL_CLIENT, request, any_id=True)
+        for session in self._floor.sessions():
+            if session.auto_bind:
+                self._desk.bind_manual_orders(session)
 
     def foreign_position(self, symbol: str, quantity: int) -> None:
         contract = self._floor.book.underlying(symbol)
