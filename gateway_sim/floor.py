@@ -11,17 +11,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway_sim import messages
+from gateway_sim.accounts import Account
 from gateway_sim.agenda import Action, Agenda, Appointment
 from gateway_sim.blotter import Blotter
 from gateway_sim.calendar import Calendar
-from gateway_sim.clock import MarketClock
+from gateway_sim.clock import MarketClock, parse_start
 from gateway_sim.contracts import Contract, ContractBook, ContractQuery
 from gateway_sim.fault_state import FaultState
 from gateway_sim.history import History
 from gateway_sim.ledger import Ledger
 from gateway_sim.limits import Breach, Judge
 from gateway_sim.market import Market, mixed
+from gateway_sim.prices import PriceSource
 from gateway_sim.session import Session
+from gateway_sim.settings import GatewaySettings
 
 Handler = Callable[[Session, Any], None]
 """Answers one decoded request. The dispatch table guarantees the request's type."""
@@ -97,6 +100,35 @@ class Floor:
         if contract is None:
             self.error(session, req_id, 200, NO_DEFINITION, kind)
         return contract
+
+
+def open_floor(
+    settings: GatewaySettings,
+    tell: Callable[[Session, bytes], None],
+    sessions: Callable[[], list[Session]],
+    write_line: Callable[[str], None],
+) -> Floor:
+    """A floor for these settings: market, clock, account and judge at their beginning."""
+    calendar = Calendar(settings.extra_holidays, settings.extra_half_days)
+    prices = PriceSource(settings.seed, calendar)
+    market = Market(prices, calendar)
+    first_perm_id = 1_700_000_000 + settings.seed % 1000 * 100_000
+    return Floor(
+        agenda=Agenda(),
+        clock=MarketClock(calendar, parse_start(settings.start), settings.skip_closed),
+        calendar=calendar,
+        market=market,
+        history=History(market, calendar),
+        book=ContractBook(prices, calendar, settings.extra_listings),
+        blotter=Blotter(Account(settings.account, settings.cash), market, first_perm_id),
+        judge=Judge(settings.limits),
+        ledger=Ledger(write_line),
+        faults=FaultState(),
+        speed=settings.speed,
+        seed=settings.seed,
+        tell=tell,
+        sessions=sessions,
+    )
 
 
 class Repeater:

@@ -10,12 +10,9 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from gateway_sim import messages
-from gateway_sim.accounts import Account
-from gateway_sim.agenda import Agenda, Appointment
-from gateway_sim.blotter import Blotter
-from gateway_sim.calendar import Calendar, local
-from gateway_sim.clock import MarketClock, parse_start
-from gateway_sim.contracts import ContractBook
+from gateway_sim.agenda import Appointment
+from gateway_sim.calendar import local
+from gateway_sim.desk_absent import AbsentDesk
 from gateway_sim.desk_account import AccountDesk
 from gateway_sim.desk_history import HistoryDesk
 from gateway_sim.desk_orders import OrderDesk
@@ -24,18 +21,14 @@ from gateway_sim.desk_reference import ReferenceDesk
 from gateway_sim.desk_streams import StreamsDesk
 from gateway_sim.effects import Close, Effect, PauseReading, Record, ResumeReading, Send
 from gateway_sim.fault_desk import FaultDesk
-from gateway_sim.fault_state import FaultState
-from gateway_sim.floor import Floor, Handler
-from gateway_sim.history import History
-from gateway_sim.ledger import Ledger
-from gateway_sim.limits import Breach, Judge
+from gateway_sim.floor import Handler, open_floor
+from gateway_sim.limits import Breach
 from gateway_sim.line_gate import LineGate
 from gateway_sim.lines import Lines
-from gateway_sim.market import Market
 from gateway_sim.order_faults import OrderFaults
 from gateway_sim.order_request import PlaceOrder
-from gateway_sim.prices import PriceSource
-from gateway_sim.requests import Request, StartApi, decode_request, request_name
+from gateway_sim.request_decoders import decode_request, request_name
+from gateway_sim.requests import Request, StartApi
 from gateway_sim.session import UNNAMED, Session, Stage, VersionOffer, negotiated
 from gateway_sim.settings import GatewaySettings
 from gateway_sim.wire import WireError
@@ -64,7 +57,7 @@ class Gateway:
         self._outgoing: dict[int, bytearray] = {}
         self._sessions: dict[int, Session] = {}
         self._waiting: dict[int, Waiting] = {}
-        self.floor = self._build_floor(settings)
+        self.floor = open_floor(settings, self._tell, self.ready_sessions, self._record)
         lines = Lines(settings.limits.lines)
         self.lines = lines
         self.account_desk = AccountDesk(self.floor)
@@ -84,35 +77,11 @@ class Gateway:
             release=self._release_held,
         )
         self._zombies: dict[int, float] = {}
-        reference = ReferenceDesk(self.floor, (settings.account,))
+        reference, absent = ReferenceDesk(self.floor, (settings.account,)), AbsentDesk(self.floor)
         self._handlers: dict[str, Handler] = {}
-        for desk in (
-            reference, self.account_desk, self.history_desk, self.quote_desk, self.streams_desk, self.order_desk
-        ):  # fmt: skip
+        trading = (self.account_desk, self.history_desk, self.quote_desk, self.streams_desk, self.order_desk)
+        for desk in (reference, absent, *trading):  # fmt: skip
             self._handlers.update(desk.handlers)
-
-    def _build_floor(self, settings: GatewaySettings) -> Floor:
-        agenda = Agenda()
-        calendar = Calendar(settings.extra_holidays, settings.extra_half_days)
-        prices = PriceSource(settings.seed, calendar)
-        market = Market(prices, calendar)
-        account = Account(settings.account, settings.cash)
-        return Floor(
-            agenda=agenda,
-            clock=MarketClock(calendar, parse_start(settings.start), settings.skip_closed),
-            calendar=calendar,
-            market=market,
-            history=History(market, calendar),
-            book=ContractBook(prices, calendar, settings.extra_listings),
-            blotter=Blotter(account, market, 1_700_000_000 + settings.seed % 1000 * 100_000),
-            judge=Judge(settings.limits),
-            ledger=Ledger(lambda line: self._effects.append(Record(line))),
-            faults=FaultState(),
-            speed=settings.speed,
-            seed=settings.seed,
-            tell=self._tell,
-            sessions=self.ready_sessions,
-        )
 
     # --- the contract of a pure core ---
 
@@ -353,6 +322,9 @@ class Gateway:
             handler(session, request)
 
     # --- outgoing ---
+
+    def _record(self, line: str) -> None:
+        self._effects.append(Record(line))
 
     def _tell(self, session: Session, message: bytes) -> None:
         if session.connection not in self._sessions:

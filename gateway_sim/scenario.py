@@ -25,7 +25,7 @@ from gateway_sim.gateway import Gateway
 from gateway_sim.limits import SETTING_NAMES, LimitSettings
 from gateway_sim.listings import LISTINGS, Listing, derived_con_id
 from gateway_sim.replay import ReplayRefused, read_day
-from gateway_sim.requests import DECODERS
+from gateway_sim.request_decoders import DECODERS
 from gateway_sim.settings import GatewaySettings
 
 MARKET_KEYS = {

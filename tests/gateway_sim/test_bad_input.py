@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway_sim.limits import LimitSettings
-from gateway_sim.requests import DECODERS
+from gateway_sim.request_decoders import DECODERS
 from gateway_sim.settings import GatewaySettings
 from gateway_sim.wire import encode, frame
 from tests.gateway_sim.direct import Bench

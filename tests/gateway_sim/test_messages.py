@@ -6,7 +6,7 @@ from gateway_sim import messages, order_messages
 from gateway_sim.contracts import ContractQuery
 from gateway_sim.order_request import PlaceOrder
 from gateway_sim.orders import Execution, Order, Status
-from gateway_sim.requests import decode_request
+from gateway_sim.request_decoders import decode_request
 from gateway_sim.wire import FrameReader, WireError, encode, number_text, split_fields
 from tests.gateway_sim.direct import Bench, order_fields
 
