@@ -12,7 +12,8 @@ from monitor.judgement import EXIT_USAGE
 EXIT_CODES = """exit codes of --once:
   0  ready, nothing red          2  Gateway down, or the proxy has halted
   1  degraded, or a red problem  3  no proxy answers
-  64 wrong flag or configuration (all commands)"""
+  64 wrong flag or configuration (all commands)
+  70 a fault of the monitor itself (see its error output)"""
 
 
 class Parser(argparse.ArgumentParser):

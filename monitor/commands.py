@@ -6,7 +6,6 @@ import argparse
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable
 from datetime import date
@@ -41,13 +40,12 @@ def _dash(settings: MonitorSettings, make: Callable[[], Monitor]) -> int:
     if _answers(settings.web):
         print(server.address(settings.web, guard.load_token(token_path(settings))))
         return 0
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
     with make() as monitor:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: monitor.stopping.set())
         print(monitor.serve_web(), flush=True)
-        stopping.wait()
-    return 0
+        monitor.stopping.wait()
+    return monitor.exit_code
 
 
 def _answers(web: WebSettings) -> bool:

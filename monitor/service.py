@@ -25,6 +25,10 @@ from monitor.series import Series
 from monitor.view import Light
 from monitor.watcher import Watcher
 
+log = logging.getLogger(__name__)
+
+EXIT_CRASHED = 70  # sysexits' EX_SOFTWARE
+
 
 def run(options: argparse.Namespace) -> int:
     """Perform one command line. Returns the exit code; raises ConfigError for a wrong configuration."""
@@ -53,7 +57,11 @@ def _once(options: argparse.Namespace, settings: MonitorSettings, runtime_dir: P
 
 
 class Monitor:
-    """Everything that runs beside the front end; a context manager that stops it all in reverse order."""
+    """Everything that runs beside the front end; a context manager that stops it all in reverse order.
+
+    Front ends end when `stopping` is set. A thread that crashes sets it: a monitor that no longer reads would show old
+    news for ever, so it ends with EXIT_CRASHED, and the launcher starts it anew.
+    """
 
     def __init__(self, settings: MonitorSettings, runtime_dir: Path | None) -> None:
         self.settings = settings
@@ -65,9 +73,13 @@ class Monitor:
             series.restore(self.history.samples(day_of(time.time_ns())))
         duty = Duty(config.history_directory(settings.history))
         self.rounds = Rounds(self.watcher, series, AlertBook(settings.alerts), self.history, self._delivery, duty)
+        self.stopping = threading.Event()
+        self.exit_code = 0
         self._at_end = ExitStack()
 
     def __enter__(self) -> Monitor:
+        self._at_end.callback(setattr, threading, "excepthook", threading.excepthook)
+        threading.excepthook = self._end_after_crash
         for part in (self.watcher, self.rounds, self._delivery):
             if part is not None:
                 part.start()
@@ -92,6 +104,11 @@ class Monitor:
         self._at_end.callback(metrics.serve(self.watcher.view, self.settings.metrics))
         return f"http://{self.settings.metrics.host}:{self.settings.metrics.port}/metrics"
 
+    def _end_after_crash(self, thread: threading.ExceptHookArgs) -> None:
+        log.critical("a thread of the monitor crashed", exc_info=thread.exc_value)
+        self.exit_code = EXIT_CRASHED
+        self.stopping.set()
+
     def _tell_fault(self, text: str) -> None:
         self.watcher.tell([Telling("alert", Light.AMBER, "delivery", text)])
 
@@ -109,16 +126,21 @@ def _watch(options: argparse.Namespace, monitor: Monitor) -> int:
     if options.web or (settings.web.enabled and not is_app and not options.no_web and not options.json):
         _serve_web(monitor, must=options.web)
     notify.ready("watching")
-    if is_app:
-        from monitor.tui.app import MonitorApp
+    return _show_app(monitor) if is_app else _print_lines(monitor, json=options.json)
 
-        MonitorApp(monitor.watcher, monitor.rounds.recent).run()
-        return 0
-    stopping = threading.Event()
+
+def _show_app(monitor: Monitor) -> int:
+    from monitor.tui.app import MonitorApp
+
+    MonitorApp(monitor.watcher, monitor.rounds.recent, monitor.stopping).run()
+    return monitor.exit_code
+
+
+def _print_lines(monitor: Monitor, *, json: bool) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    LinePrinter(monitor.watcher, settings.status_every_s, options.json).run(stopping)
-    return 0
+        signal.signal(number, lambda *_: monitor.stopping.set())
+    LinePrinter(monitor.watcher, monitor.settings.status_every_s, json).run(monitor.stopping)
+    return monitor.exit_code
 
 
 def _serve_web(monitor: Monitor, *, must: bool) -> None:

@@ -148,6 +148,8 @@ class Watcher:
     def _answer_questions(self, client: Client) -> None:
         while not self._questions.empty():
             question, answer = self._questions.get_nowait()
+            if not answer.set_running_or_notify_cancel():
+                continue  # whoever asked has given up
             try:
                 answer.set_result(question(client))
             except ProxyError as error:
@@ -155,4 +157,6 @@ class Watcher:
 
     def _refuse_questions(self, error: ProxyError) -> None:
         while not self._questions.empty():
-            self._questions.get_nowait()[1].set_exception(error)
+            answer = self._questions.get_nowait()[1]
+            if answer.set_running_or_notify_cancel():
+                answer.set_exception(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Protocol
@@ -34,7 +35,7 @@ class Source(Protocol):
 
 
 class MonitorApp(App[None]):
-    """`recent` gives the rows of the last minutes, for the sparklines."""
+    """`recent` gives the rows of the last minutes, for the sparklines; the app ends when `stopping` is set."""
 
     TITLE = "gateway monitor"
     ENABLE_COMMAND_PALETTE = False
@@ -68,8 +69,9 @@ class MonitorApp(App[None]):
         "orders": "orders, positions, fills",
     }
 
-    def __init__(self, source: Source, recent: Callable[[], list[Sample]]) -> None:
+    def __init__(self, source: Source, recent: Callable[[], list[Sample]], stopping: threading.Event) -> None:
         super().__init__()
+        self._stopping = stopping
         self._source = source
         self._recent = recent
         self._events: list[Event] = []
@@ -96,6 +98,9 @@ class MonitorApp(App[None]):
         self.refresh_panels()
 
     def refresh_panels(self) -> None:
+        if self._stopping.is_set():
+            self.exit()
+            return
         view = self._source.view()
         screen = self.screen_stack[0]
         drawn = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import Future
 from typing import Any
 
@@ -52,7 +53,7 @@ def source(watched, bus) -> Source:
 
 @pytest.fixture
 def app(source) -> MonitorApp:
-    return MonitorApp(source, list[Sample])
+    return MonitorApp(source, list[Sample], threading.Event())
 
 
 def shown(app: MonitorApp, name: str) -> str:

@@ -172,3 +172,30 @@ def test_misspelt_setting_is_named_and_exits_with_64(tmp_path, capsys):
 
     assert code == 64
     assert 'did you mean "status_every_s"?' in capsys.readouterr().err
+
+
+def test_question_that_nobody_waits_for_any_more_is_dropped(runtime_dir, watcher):
+    """A browser that leaves cancels its question; the reading thread must survive that, with and without a proxy."""
+    watcher.diagnose().cancel()
+    time.sleep(0.05)
+    proxy = StandIn(runtime_dir)
+    try:
+        proxy.gateway()
+        wait_for(watcher, lambda view: view.healthy)
+        watcher.diagnose().cancel()
+
+        assert watcher.diagnose().result(10)["verdict"] == "ok"
+    finally:
+        proxy.stop()
+
+
+def test_monitor_whose_reading_thread_dies_ends_instead_of_showing_old_news(tmp_path, monkeypatch):
+    """The launcher sees the exit code and starts it anew."""
+    from monitor.cli import main
+
+    config = tmp_path / "monitor.toml"
+    config.write_text(f'[monitor.history]\ndirectory = "{tmp_path}/history"\n')
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(Watcher, "_run", lambda self: 1 / 0)
+
+    assert main(["--config", str(config), "--lines", "--no-web"]) == 70
