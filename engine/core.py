@@ -292,7 +292,8 @@ class EngineCore:
             "side": decision.side,
             "rule": decision.rule,
             "reason": decision.reason,
-            "values": {name: None if math.isnan(value) else value for name, value in decision.values.items()},
+            # float: a strategy may hand out numpy's own numbers, which JSON does not know.
+            "values": {name: None if math.isnan(value) else float(value) for name, value in decision.values.items()},
             "guard": guard,
             "guard_reason": reason,
         }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+import numpy as np
+
 from engine.effects import Ask, Question
 from gateway_proxy import Gap, Restarted
 from tests.engine.conftest import chain_body, lost, make_bar, update_of
@@ -345,6 +347,17 @@ def test_body_that_is_not_what_the_contract_says_is_told_and_left_out(make_world
     assert world.logs("message not understood")
     assert world.logs("bar refused")
     assert len(world.asked("order.bracket")) == 1
+
+
+def test_values_of_a_record_are_plain_numbers(make_world):
+    """Strategies compute with numpy; records are written as JSON."""
+    world = make_world({}).start()
+    world.core.strategy.measure = lambda window: {"close": window.close[-1], "rsi": np.float64("nan")}  # type: ignore[method-assign]
+
+    world.bar(0)
+
+    values = world.records()[-1]["values"]
+    assert (type(values["close"]), values["rsi"]) == (float, None)
 
 
 def test_strategy_that_fails_is_a_no_with_its_error(make_world):
