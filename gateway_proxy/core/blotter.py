@@ -76,7 +76,7 @@ class Blotter:
         shared = (settings, scribe, self._admission, self.risk, self._reconciler, self._jobs, self._deadlines)
         self.placement = Placement(*shared, mode=mode)
         self._changes = Changes(*shared)
-        self._protection = Protection(settings, scribe, self.placement, self._changes, self._deadlines)
+        self._protection = Protection(settings, scribe, self._admission, self.placement, self._changes, self._deadlines)
         self._watched: dict[str, Contract] = {}
 
     # ---------------------------------------------------------------- start-up is recovery

@@ -59,9 +59,10 @@ class Finding:
     def is_news(self) -> bool:
         """False for what the journal knows already: IB repeats itself, and repetitions must cost nothing."""
         leg, facts = self.leg, self.facts
+        if self.event is Event.FORK:
+            return facts["perm_id"] not in leg.forks
         return (
-            self.event is Event.FORK
-            or facts.get("perm_id", 0) not in (0, leg.perm_id)
+            facts.get("perm_id", 0) not in (0, leg.perm_id)
             or facts.get("filled", 0.0) > max(leg.reported_filled, leg.executed)
             or bool(facts.get("reject_reason"))
             or _would_move(leg, self.event)

@@ -202,12 +202,16 @@ class Execution:
 
 @dataclass(slots=True)
 class Leg:
-    """One order at IB. `reported_filled` is what status messages claim, which may run ahead of the executions."""
+    """One order at IB. `reported_filled` is what status messages claim, which may run ahead of the executions.
+
+    `forks`: other permIds that lived under the same order id; the first one is the order.
+    """
 
     name: LegName
     ticket: OrderTicket
     state: State = State.INTENT
     perm_id: int = 0
+    forks: set[int] = field(default_factory=set)
     executions: dict[str, Execution] = field(default_factory=dict)
     reported_filled: float = 0.0
     reported_price: float | None = None
@@ -272,7 +276,8 @@ class Order:
     """One client order.
 
     `opening` as judged when it was accepted; `risk` is what it can lose at its stop, in currency. `expires_ns`: not
-    written after that; `good_till_ns`: dead at IB after that, 0 if IB keeps it. Both are wall time.
+    written after that; `good_till_ns`: dead at IB after that, 0 if IB keeps it. Both are wall time. `released`: its
+    engine cancelled the exits and answers for the position. `guards`: the order whose lost stop this one replaces.
     """
 
     client_order_id: str
@@ -284,6 +289,7 @@ class Order:
     multiplier: float = 1.0
     min_tick: float = 0.0
     risk: float = 0.0
+    guards: str = ""
     reason: str = ""
     intent_ns: int = 0
     expires_ns: int = 0

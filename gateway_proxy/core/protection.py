@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gateway_proxy.bus.messages import KillArgs
-from gateway_proxy.core.admission import OrderSettings
+from gateway_proxy.core.admission import Admission, OrderSettings
 from gateway_proxy.core.changes import Changes
 from gateway_proxy.core.deadlines import Deadlines
 from gateway_proxy.core.identifiers import order_reference, payload_hash
@@ -25,11 +25,18 @@ class Protection:
     """Rules that look at one order after each change of it, and switches that look at all of them."""
 
     def __init__(
-        self, settings: OrderSettings, scribe: Scribe, placement: Placement, changes: Changes, deadlines: Deadlines
+        self,
+        settings: OrderSettings,
+        scribe: Scribe,
+        admission: Admission,
+        placement: Placement,
+        changes: Changes,
+        deadlines: Deadlines,
     ) -> None:
         self._settings = settings
         self._scribe = scribe
         self._register = scribe.register
+        self._admission = admission
         self._placement = placement
         self._changes = changes
         self._deadlines = deadlines
@@ -70,6 +77,9 @@ class Protection:
 
     def look(self, order: Order) -> None:
         self._ghosts(order)
+        guarded = self._register.orders.get(order.guards)
+        if guarded is not None and not guarded.released:
+            self._half_a_bracket(guarded)
         if order.exits and not order.simulated and not order.released:
             self._half_a_bracket(order)
 
@@ -93,10 +103,12 @@ class Protection:
                 self._scribe.log("error", "bracket is broken", client_order_id=order.client_order_id, lost=names)
                 self._changes.cancel(order, [order.entry])
         elif self._unguarded(order):
-            subject = f"guard {order.client_order_id}"
-            # A stop that OCA cancelled dies a moment before the fill of its sibling is told.
-            at = self._scribe.now + self._settings.news_grace_s
-            self._deadlines.set(subject, at, lambda: self._guard(order))
+            self._guard_soon(order)
+
+    def _guard_soon(self, order: Order) -> None:
+        """A stop that OCA cancelled dies a moment before the fill of its sibling is told."""
+        at = self._scribe.now + self._settings.news_grace_s
+        self._deadlines.set(f"guard {order.client_order_id}", at, lambda: self._guard(order))
 
     def _stop_lives(self, order: Order) -> bool:
         return not order.leg("stop_loss").terminal
@@ -120,6 +132,9 @@ class Protection:
         name = next((one for one in self._guard_names(order) if one not in self._register.orders), None)
         if quantity <= 0 or order.released:
             return
+        if self._admission.gate_reason:
+            self._guard_soon(order)
+            return
         if name is None:
             self._scribe.halt(
                 f"order {order.client_order_id} has a position without a stop; {REPAIRS_MAX} repairs failed"
@@ -142,6 +157,7 @@ class Protection:
             opening=False,
             multiplier=order.multiplier,
             min_tick=order.min_tick,
+            guards=order.client_order_id,
             intent_ns=self._scribe.wall_ns,
             expires_ns=self._scribe.wall_ns + int(self._settings.queue_deadline_s * 1e9),
         )

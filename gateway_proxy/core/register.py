@@ -48,6 +48,7 @@ def intent_body(order: Order) -> dict[str, Any]:
         "multiplier": order.multiplier,
         "min_tick": order.min_tick,
         "risk": order.risk,
+        "guards": order.guards,
         "intent_ns": order.intent_ns,
         "expires_ns": order.expires_ns,
         "good_till_ns": order.good_till_ns,
@@ -67,6 +68,7 @@ def order_of(client_order_id: str, body: dict[str, Any]) -> Order:
         multiplier=body["multiplier"],
         min_tick=body["min_tick"],
         risk=body["risk"],
+        guards=body["guards"],
         intent_ns=body["intent_ns"],
         expires_ns=body["expires_ns"],
         good_till_ns=body["good_till_ns"],
@@ -178,6 +180,7 @@ class Register:
     def _learn(self, order: Order, leg: Leg, event: Event, body: dict[str, Any]) -> None:
         perm_id = body.get("perm_id", 0)
         if perm_id and event is Event.FORK:
+            leg.forks.add(perm_id)
             self._by_perm_id[perm_id] = (order, leg)
         elif perm_id:
             leg.perm_id = perm_id

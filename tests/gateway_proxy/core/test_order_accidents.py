@@ -624,3 +624,135 @@ def test_foreign_orders_count_in_the_worst_case():
     answers = [world.answer(world.ask("order.place", single(f"p{n}", quantity=n))) for n in (2, 1)]
 
     assert answers == ["refused", "accepted"]
+
+
+def test_a_fork_is_recorded_once_however_often_ib_names_it():
+    """Both orders go on sending statuses; the alarm is one record, one message."""
+    world = placed(OrderWorld().start())
+    held = world.gateway.orders[world.order_ids("b1")[0]]
+    first = world.gateway.status(held)
+    held.perm_id += 500
+    world.gateway.mute = True
+    world.feed(world.gateway.status(held))
+    rows = len(world.journal)
+
+    for _ in range(3):
+        world.feed(first)
+        world.feed(world.gateway.status(held))
+
+    assert len(world.journal) == rows
+    assert world.state("b1") == "duplicate_live"
+
+
+def test_a_stop_that_cannot_be_replaced_halts_trading():
+    """Two repairs that IB refuses are enough; then a human must look."""
+    world = filled(OrderWorld().start())
+    world.gateway.end(world.order_ids("b1")[2])
+    world.run()
+    for _ in range(12):
+        world.gateway.refuse_next = (201, "no")
+        world.advance(0.5)
+
+    assert "without a stop; 2 repairs failed" in world.blotter.halted
+    assert len(world.placements()) == 3
+
+
+def test_an_answer_that_could_not_be_made_durable_is_not_given_as_yes():
+    """The order works at IB, the record of it failed: unknown, with the reference to ask for."""
+    world = OrderWorld().start()
+    world.gateway.silent = True
+    request = world.ask("order.place", single())
+    held = world.gateway.orders[world.order_ids("p1")[0]]
+    world.blotter.receive_upstream(world.gateway.open_order(held), world.now, world.wall_ns)
+    batch = world.blotter.effects()
+
+    world.blotter.journal_failed(batch, world.now)
+    world.run()
+
+    assert world.answer(request) == "unknown_outcome"
+    assert world.blotter.summary()["journal_down"] is True
+
+
+def test_a_change_that_pacing_never_lets_go_is_answered_and_leaves_the_order():
+    """Neither the cancel nor the move was sent; both say so, and both can be asked for again."""
+    world = placed(OrderWorld().start())
+    world.ask("order.place", single())
+    world.pacing_open = False
+    cancel = world.ask("order.cancel", CancelArgs("b1"))
+    move = world.ask("order.modify", ModifyArgs("p1", limit_price=9.9))
+    for job in world.held_jobs:
+        world.blotter.expired(job.job_id, world.now)
+    world.run()
+    world.pacing_open = True
+
+    again = [world.ask("order.cancel", CancelArgs("b1")), world.ask("order.modify", ModifyArgs("p1", limit_price=9.9))]
+
+    assert (world.answer(cancel), world.answer(move)) == ("refused", "rejected")
+    assert "not sent" in str(world.reply(cancel).error)
+    assert "pacing held it too long" in world.reply(move).body["reason"]
+    assert [world.answer(one) for one in again] == ["cancelled", "accepted"]
+
+
+def test_a_move_that_is_granted_after_the_gate_closed_is_not_written():
+    """The session is asked again at the last line, as for orders."""
+    world = OrderWorld().start()
+    world.ask("order.place", single())
+    world.pacing_open = False
+    move = world.ask("order.modify", ModifyArgs("p1", limit_price=9.9))
+    world.blotter.gate(ready=False, reason="probe is late")
+
+    world.grant_held()
+
+    assert world.answer(move) == "rejected"
+    assert "probe is late" in world.reply(move).body["reason"]
+    assert len(world.placements()) == 1
+
+
+def test_an_order_that_ib_completed_while_we_were_away_has_its_true_end():
+    """Completed orders tell rejections, cancels and fills apart, without ids: matched by permId or reference."""
+    world = OrderWorld().start()
+    world.gateway.silent = True
+    for name in ("rejected", "cancelled", "filled"):
+        world.ask("order.place", single(name))
+    ids = {name: world.order_ids(name)[0] for name in ("rejected", "cancelled", "filled")}
+    world.gateway.end(ids["rejected"], "Inactive")
+    world.gateway.end(ids["cancelled"])
+    world.gateway.fill(ids["filled"])
+    world.crash()
+    world.gateway.silent = False
+
+    world.start()
+
+    assert {name: world.state(name) for name in ids} == {
+        "rejected": "rejected",
+        "cancelled": "cancelled",
+        "filled": "filled",
+    }
+    assert sum(fill.quantity for fill in world.fills()) == 2
+
+
+def test_the_counters_of_orders_in_and_out_stop_trading_when_they_disagree():
+    """Orders written <= intents <= authorised, at every write (the Knight control)."""
+    world = OrderWorld().start()
+    world.blotter.placement.written = 1
+
+    request = world.ask("order.place", single())
+
+    assert world.answer(request) == "expired"
+    assert "orders out exceed orders in" in world.blotter.halted
+    assert world.placements() == []
+
+
+def test_a_guard_waits_for_a_ready_session():
+    """While the gate is closed no attempt is wasted; the stop is placed when it opens."""
+    world = filled(OrderWorld().start())
+    world.gateway.end(world.order_ids("b1")[2])
+    world.run()
+    world.blotter.gate(ready=False, reason="1100")
+    world.advance(10.0)
+    closed = len(world.placements())
+
+    world.blotter.gate(ready=True, reason="")
+    world.advance(2.0)
+
+    assert (closed, len(world.placements())) == (1, 2)
