@@ -30,6 +30,8 @@ from gateway_proxy.core.scribe import Scribe
 from tests.gateway_proxy.core import test_blotter as requests
 from tests.gateway_proxy.core import test_order_accidents as accidents
 from tests.gateway_proxy.core import test_order_crashes as crashes
+from tests.gateway_proxy.core import test_order_faults as faults
+from tests.gateway_proxy.core import test_order_gates as gates
 from tests.gateway_proxy.core.order_life import OrderLife
 
 Judge = Callable[[], None]
@@ -273,29 +275,29 @@ VARIANTS: dict[Break, Judge] = {
     ids_follow_ib_down: lives,
     repetitions_are_new_orders: lives,
     one_sweep_decides: lives,
-    the_expiry_is_not_awaited: accidents.test_bytes_of_a_dead_session_keep_an_order_unknown_until_it_has_expired,
+    the_expiry_is_not_awaited: faults.test_bytes_of_a_dead_session_keep_an_order_unknown_until_it_has_expired,
     unknown_orders_are_sent_again: lives,
     a_notice_ends_an_order: lambda: accidents.test_a1_a_notice_on_a_live_order_is_not_its_end(10349),
     an_error_on_a_cancel_ends_the_order: lambda: accidents.test_a11_an_error_on_a_cancel_means_look(10147, ""),
     fills_need_a_ready_session: accidents.test_a4_fills_count_while_the_connection_to_ib_is_flagged_broken,
-    corrections_are_added: accidents.test_a_correction_of_an_execution_replaces_it,
-    a_repeated_execution_is_a_new_one: accidents.test_duplicate_and_reordered_messages_change_nothing,
+    corrections_are_added: faults.test_a_correction_of_an_execution_replaces_it,
+    a_repeated_execution_is_a_new_one: faults.test_duplicate_and_reordered_messages_change_nothing,
     legs_are_written_one_by_one: crash("place_bracket", "well"),
-    the_kill_switch_is_forgotten: requests.test_the_kill_switch_stops_queue_and_unfilled_and_survives_a_restart,
+    the_kill_switch_is_forgotten: gates.test_the_kill_switch_stops_queue_and_unfilled_and_survives_a_restart,
     the_deadline_is_checked_at_the_door_only: requests.test_an_order_whose_deadline_passes_in_the_queue_is_never_sent,
-    a_closed_gate_lets_orders_pass: requests.test_a_closed_gate_refuses_withdraws_and_lets_cancels_pass,
+    a_closed_gate_lets_orders_pass: gates.test_a_closed_gate_refuses_withdraws_and_lets_cancels_pass,
     limits_are_off: accidents.test_a19_a_runaway_engine_is_stopped_by_the_rate_and_can_still_cancel,
     old_quotes_are_good_enough: accidents.test_a18_an_order_is_not_priced_on_an_old_quote,
     answers_come_before_the_journal: requests.test_everything_is_durable_before_it_is_written_or_told,
     everybody_is_told_twice: lives,
     cancels_that_were_not_sent_stay_unanswered: lives,
     half_a_bracket_is_left_alone: accidents.test_a14_a_position_that_lost_its_stop_gets_a_new_one,
-    ghosts_are_welcome: accidents.test_bytes_of_a_dead_session_that_execute_after_the_fence_are_an_alarm,
+    ghosts_are_welcome: faults.test_bytes_of_a_dead_session_that_execute_after_the_fence_are_an_alarm,
     positions_are_taken_as_they_come: accidents.test_a10_a_position_that_our_fills_do_not_explain_locks_trading,
     foreign_orders_are_tidied_up: accidents.test_a15_foreign_orders_are_seen_and_never_touched,
     fills_need_a_status: accidents.test_a13_executions_alone_fill_an_order,
-    resurrections_are_quiet: accidents.test_a_status_overtaken_by_the_cancel_is_not_a_resurrection,
-    news_is_whatever_arrives: accidents.test_duplicate_and_reordered_messages_change_nothing,
+    resurrections_are_quiet: faults.test_a_status_overtaken_by_the_cancel_is_not_a_resurrection,
+    news_is_whatever_arrives: faults.test_duplicate_and_reordered_messages_change_nothing,
 }
 
 

@@ -1,4 +1,4 @@
-"""A random life of the order path: engines, IB, link, process and time take turns; the promises are checked each time."""
+"""A random life of the order path: engines, IB, link, process and time take turns, and the promises hold each time."""
 
 from __future__ import annotations
 

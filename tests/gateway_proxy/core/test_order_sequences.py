@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, note, settings, strategies
 
 from tests.gateway_proxy.core.order_life import OrderLife
 
-SEEDS = 60
+SEEDS = 30
 STEPS = 60
 
 
@@ -17,7 +17,7 @@ STEPS = 60
     turns=strategies.lists(strategies.integers(0, 2**32 - 1), min_size=5, max_size=40),
     good_for_s=strategies.sampled_from([0.0, 30.0]),
 )
-@settings(max_examples=40, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 def test_no_sequence_of_events_breaks_a_promise(turns, good_for_s):
     """One order per id, one answer per request, one id per order, replay equals memory, and it all comes to rest."""
     life = OrderLife(good_for_s)
