@@ -81,8 +81,7 @@ def _run(options: argparse.Namespace) -> int:
     from engine.recording import Recorder
     from engine.rehearsal import rehearse
     from engine.service import Service, Stop, wait_for_proxy
-    from gateway_proxy import Client, notify
-    from gateway_proxy.logs import start_logs
+    from gateway_proxy import Client, notify, start_logs
 
     config = load(options.config, options.name)
     settings = config.settings

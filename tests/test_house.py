@@ -253,14 +253,18 @@ def test_public_names_exist_and_are_listed():
     assert [name for name in gateway_proxy.__all__ if not hasattr(gateway_proxy, name)] == []
 
 
+def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of code from the first statement to the last; signature and docstring do not count."""
+    first = function.body[1 if ast.get_docstring(function) and len(function.body) > 1 else 0]
+    return (function.end_lineno or first.lineno) - first.lineno + 1
+
+
 @pytest.mark.parametrize("name", sorted(SOURCES))
 def test_file_is_short_and_says_what_it_owns(name):
     """One idea per file: a docstring that names it, at most 450 lines, no function longer than a screen or two."""
     text = SOURCES[name].read_text()
     functions = [node for node in ast.walk(TREES[name]) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    long = [
-        f"{node.name}:{node.lineno}" for node in functions if (node.end_lineno or 0) - node.lineno > FUNCTION_LINES_MAX
-    ]
+    long = [f"{node.name}:{node.lineno}" for node in functions if body_lines(node) > FUNCTION_LINES_MAX]
 
     assert text.count("\n") <= FILE_LINES_MAX
     assert long == []

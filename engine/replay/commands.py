@@ -17,8 +17,7 @@ from engine.replay.options import OptionModel
 from engine.replay.report import render
 from engine.replay.run import replay
 from engine.replay.sweep import parse_grid, sweep
-from gateway_proxy import Client, ConfigError
-from gateway_proxy.config import apply_environment, read_toml
+from gateway_proxy import Client, ConfigError, apply_environment, read_toml
 
 _BAR_WIDTH = 30
 
