@@ -16,6 +16,8 @@ from gateway_proxy.core.verdict import Verdict, error
 from gateway_proxy.errors import ProxyError, QueueFull
 
 ERRANDS_MAX = 2_000
+#: Deadlines are sums of floats; those of an errand and of its request in the queue are one moment.
+_ROUNDING_S = 0.001
 
 
 class Errand(ABC):
@@ -81,7 +83,7 @@ class Errands:
         return min(due, default=None)
 
     def handle_timer(self, now: float) -> None:
-        for errand in [errand for errand in self._pending.values() if errand.deadline <= now]:
+        for errand in [errand for errand in self._pending.values() if errand.deadline <= now + _ROUNDING_S]:
             self._finish(errand, fx.Reply(errand.client, errand.request_id, error=self._late(errand)), now)
         for errand in [e for e in self._pending.values() if e.wake_at is not None and e.wake_at <= now]:
             errand.wake_at = None
@@ -100,7 +102,7 @@ class Errands:
 
     def _step(self, errand: Errand, now: float) -> None:
         try:
-            if errand.deadline <= now:
+            if errand.deadline <= now + _ROUNDING_S:
                 raise self._late(errand)
             result = errand.advance(now)
         except ProxyError as failure:

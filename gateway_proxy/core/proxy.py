@@ -345,7 +345,11 @@ class ProxyCore:
 
     def _grant(self, now: float) -> bool:
         """Give the budget to who is next. Without a session nothing may go."""
-        for job in self.scheduler.expired(now):
+        expired = self.scheduler.expired(now)
+        if expired:
+            # Callers first: while their request is still in the queue it is known why they were not served.
+            self.errands.handle_timer(now)
+        for job in expired:
             if not self.desk.expired(job.job_id, now):
                 self.orders.expired(job.job_id, now, self.wall_ns(now))
         if self.health.state not in (GatewayState.SYNCHRONIZING, GatewayState.READY, GatewayState.DEGRADED):

@@ -204,7 +204,7 @@ class CoreWorld:
         self.core.receive_subscription(topic, wanted, self.now)
         self.perform()
 
-    def ask(self, op: str, expires_in_s: float | None = None, owner: str = "one", **args: Any) -> int:
+    def ask(self, op: str, /, expires_in_s: float | None = None, owner: str = "one", **args: Any) -> int:
         """Send one request; `answer` has the reply when it came."""
         number = next(self._requests)
         body = convert(args, REQUEST_ARGS[op], op)
@@ -212,7 +212,7 @@ class CoreWorld:
         self.perform()
         return number
 
-    def trade(self, op: str, **args: Any) -> int:
+    def trade(self, op: str, /, **args: Any) -> int:
         number = next(self._requests)
         self.core.receive_trade("client", "one", Request(number, op, convert(args, TRADE_ARGS[op], op)), self.now)
         self.perform()
