@@ -13,9 +13,9 @@ from annotated_types import Ge, Le
 
 from engine.brackets import BracketRules
 from engine.core import CoreRules
-from engine.desk import DeskRules, OrderRules
 from engine.exits import ExitRules
 from engine.guards import GuardRules
+from engine.rules import DeskRules, OrderRules
 from engine.sizing import SizingRules
 from engine.strategy import Strategy, StrategyNotFound, load_strategy
 from engine.strikes import StrikeRules

@@ -16,11 +16,12 @@ from typing import Any
 
 import msgspec
 
-from engine.desk import Desk, DeskRules
+from engine.desk import Desk
 from engine.effects import Ask, Effect, Failure, Log, Question, Record, Reply, Subscribe
 from engine.feed import Feed, NewBar
 from engine.guards import GuardRules, Guards
 from engine.ledger import Ledger, trade_of
+from engine.rules import DeskRules
 from engine.sessions import MarketClock, market_clock
 from engine.strategy import Decision, Strategy, no
 from gateway_proxy import AccountValues, BadMessage, Fill, Gap, Message, OrderUpdate, Position, Restarted, topics

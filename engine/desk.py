@@ -7,51 +7,24 @@ the proxy tells, and nothing else is opened on that symbol meanwhile (reliabilit
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import Any
 
 import msgspec
-from annotated_types import Ge, Gt
 
-from engine.brackets import BracketRules, PriceGrid, bracket
 from engine.closing import Closer
 from engine.effects import Ask, Effect, Failure, Log, Question, Reply
-from engine.exits import ExitRules, time_is_up
+from engine.exits import time_is_up
 from engine.guards import Guards
+from engine.proposal import propose
+from engine.rules import DeskRules
 from engine.sessions import NS_PER_S, MarketClock
-from engine.sizing import SizingRules, size
 from engine.strategy import Decision
-from engine.strikes import Pick, StrikeRules, pick
+from engine.strikes import Pick
 from engine.trades import TERMINAL, Event, Phase, Trade, client_order_id
-from gateway_proxy import AccountValues, Chain, OrderUpdate
+from gateway_proxy import AccountValues, OrderUpdate
 
 #: Ended trades kept for late updates; a session of scalping has tens.
 REMEMBERED_MAX = 1000
-
-
-@dataclass(frozen=True)
-class OrderRules:
-    """Seconds are real seconds: they bound how long the engine waits for its proxy, whatever speed the market has."""
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    chain_timeout_s: Annotated[float, Gt(0)] = 4.0  # for the option chain; later the signal is dropped
-    order_timeout_s: Annotated[float, Gt(0)] = 5.0  # for the answer to an order; later it counts as unknown
-    status_timeout_s: Annotated[float, Gt(0)] = 2.0  # for order.status
-    ask_again_s: Annotated[float, Gt(0)] = 1.0  # between two questions about an unknown order
-    max_age_bars: Annotated[int, Ge(1)] = 1  # an order is sent at most so many bars after its signal
-    max_sends: Annotated[int, Ge(1)] = 3  # of one identical order, when the proxy says it never saw it
-
-
-@dataclass(frozen=True)
-class DeskRules:
-    """All rules between a signal and a flat position."""
-
-    strikes: StrikeRules = field(default_factory=StrikeRules)
-    sizing: SizingRules = field(default_factory=SizingRules)
-    bracket: BracketRules = field(default_factory=BracketRules)
-    exits: ExitRules = field(default_factory=ExitRules)
-    orders: OrderRules = field(default_factory=OrderRules)
 
 
 class Desk:
@@ -144,48 +117,12 @@ class Desk:
             return self._drop(trade, f"no option chain: {reply.message}")
         if not self._is_fresh(trade):
             return self._drop(trade, "the option chain came too late for this signal")
-        order = self._order_for(trade, reply.body)
-        if isinstance(order, str):
-            return self._drop(trade, order)
-        trade.order = order
+        proposal = propose(self._engine, trade, reply.body, self.account, self._rules)
+        if isinstance(proposal, str):
+            return self._drop(trade, proposal)
+        trade.order, trade.pick, trade.quantity = proposal.order, proposal.pick, proposal.quantity
         trade.advance(Event.CHOSEN)
         self._send(trade)
-
-    def _order_for(self, trade: Trade, body: Any) -> dict[str, Any] | str:
-        """The complete bracket of this trade, or why there is none."""
-        rules, account = self._rules, self.account
-        try:
-            chain = msgspec.convert({"symbol": trade.symbol, **body}, Chain)
-        except (msgspec.ValidationError, TypeError) as error:
-            return f"the option chain cannot be read: {error}"
-        chosen = pick(chain, "C" if trade.side == "BUY" else "P", rules.strikes)
-        if isinstance(chosen, str):
-            return f"no option to trade: {chosen}"
-        prices = bracket(chosen.bid, chosen.ask, rules.bracket, PriceGrid.of_option(trade.symbol, chosen.min_tick))
-        if isinstance(prices, str):
-            return prices
-        sized = size(
-            net_liquidation=account.net_liquidation if account else None,
-            available_funds=account.available_funds if account else None,
-            entry=prices.limit_price,
-            stop_distance=prices.stop_distance,
-            multiplier=chosen.multiplier,
-            rules=rules.sizing,
-        )
-        if isinstance(sized, str):
-            return sized
-        trade.pick, trade.quantity = chosen, sized.quantity
-        return {
-            "engine": self._engine,
-            "client_order_id": trade.trade_id,
-            "contract": asdict(chosen.contract),
-            "action": "BUY",
-            "quantity": sized.quantity,
-            "limit_price": prices.limit_price,
-            "take_profit": prices.take_profit,
-            "stop_loss": prices.stop_loss,
-            "tif": "DAY",
-        }
 
     def _send(self, trade: Trade) -> None:
         assert trade.order is not None
