@@ -1,7 +1,7 @@
 """Evidence: which leg an upstream message speaks of, and which event of the table it proves. Pure.
 
-Matching goes by permId, then orderRef, then our order id; a foreign client's order may carry the same order id, so a
-message with another reference or another client id never matches by number (reliability 6.1, 6.5).
+Matching goes by orderRef, then permId, then our order id; another client's order may carry the same order id, so a
+message of another client never matches by number (reliability 6.1, 6.5).
 """
 
 from __future__ import annotations
@@ -81,14 +81,25 @@ def _would_move(leg: Leg, event: Event) -> bool:
 
 
 def match(
-    register: Register, event: OpenOrderReceived | OrderStatusReceived | ExecutionReceived | CompletedOrderReceived
+    register: Register,
+    event: OpenOrderReceived | OrderStatusReceived | ExecutionReceived | CompletedOrderReceived,
+    client_id: int | None,
 ) -> tuple[Order, Leg] | None:
-    """The leg this message speaks of, or None if it is not ours."""
-    reference = getattr(event, "order_ref", "")
+    """The leg this message speaks of, or None if it is not ours. `client_id`: ours, None while it is not known.
+
+    Only a status has no reference, so only a status is matched by number: by our client, or, while that is unknown,
+    for a leg that has no permId yet.
+    """
+    reference = "" if isinstance(event, OrderStatusReceived) else event.order_ref
     found = register.leg_by_reference(reference) or register.leg_by_perm_id(event.perm_id)
-    if found is not None or reference or isinstance(event, CompletedOrderReceived):
+    if found is not None or not isinstance(event, OrderStatusReceived):
         return found
-    return register.leg_by_order_id(event.order_id) if event.order_id > 0 else None
+    candidate = register.leg_by_order_id(event.order_id) if event.order_id > 0 else None
+    if candidate is None:
+        return None
+    if client_id is None:
+        return candidate if not candidate[1].perm_id else None
+    return candidate if event.client_id == client_id else None
 
 
 def of_open_order(order: Order, leg: Leg, event: OpenOrderReceived) -> Finding:

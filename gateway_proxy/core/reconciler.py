@@ -53,6 +53,8 @@ class Reconciler:
         #: By order id, in turns: when it was last written or named by IB, and when a reject code came.
         self._seen: dict[int, int] = {}
         self._refused: dict[int, int] = {}
+        #: Our client id, learned from our own orders: statuses of other clients may carry the same order ids.
+        self._client_id: int | None = None
         #: Orders whose session was lost after they were written: their bytes may still be executed.
         self._adrift: set[str] = set()
         #: Live orders at IB that are not ours, by permId: shown and counted, never touched.
@@ -103,12 +105,13 @@ class Reconciler:
     # ---------------------------------------------------------------- messages
 
     def receive_open_order(self, event: OpenOrderReceived) -> None:
-        self._register.ids.saw(event.order_id)
-        found = evidence.match(self._register, event)
+        found = self._match(event)
         if found is None:
             self._note_foreign(event)
             return
         order, leg = found
+        if event.order_id == leg.ticket.order_id:
+            self._client_id = event.client_id
         self._compare_prices(order, leg, event)
         self._apply(evidence.of_open_order(order, leg, event), seen=True)
         if event.warning:
@@ -124,20 +127,20 @@ class Reconciler:
             self._scribe.changing(order, leg, "modify", ChangeEvent.SETTLE, reason="the modification did not happen")
 
     def receive_status(self, event: OrderStatusReceived) -> None:
-        found = evidence.match(self._register, event)
+        found = self._match(event)
         if found is not None:
             self._apply(evidence.of_status(*found, event), seen=True)
         elif event.perm_id in self.foreign and event.status in ("Filled", "Cancelled", "ApiCancelled", "Inactive"):
             del self.foreign[event.perm_id]
 
     def receive_completed(self, event: CompletedOrderReceived) -> None:
-        found = evidence.match(self._register, event)
+        found = self._match(event)
         if found is not None:
             self._apply(evidence.of_completed(*found, event), seen=True)
 
     def receive_execution(self, event: ExecutionReceived) -> None:
         """An execution alone moves the order (A13). A repetition is nothing; a correction replaces."""
-        found = evidence.match(self._register, event)
+        found = self._match(event)
         if found is None:
             return
         order, leg = found
@@ -318,7 +321,14 @@ class Reconciler:
             return
         self._scribe.happened(order, [leg], event, **finding.facts)
 
+    def _match(
+        self, event: OpenOrderReceived | OrderStatusReceived | ExecutionReceived | CompletedOrderReceived
+    ) -> tuple[Order, Leg] | None:
+        return evidence.match(self._register, event, self._client_id)
+
     def _note_foreign(self, event: OpenOrderReceived) -> None:
+        if is_ours(event.order_ref) or event.client_id == self._client_id:
+            self._register.ids.saw(event.order_id)
         if not evidence.is_live(event):
             self.foreign.pop(event.perm_id, None)
             return

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from gateway_proxy.bus.messages import CancelArgs, Contract, ModifyArgs
 from gateway_proxy.core import effects as fx
 from gateway_proxy.core import events as ev
 from gateway_proxy.core.admission import OrderSettings
 from gateway_proxy.core.risk import RiskSettings
+from tests.gateway_proxy.core.model_gateway import Held
 from tests.gateway_proxy.core.order_world import START_NS, OrderWorld, bracket, single
 
 LEGS = ("entry", "take_profit", "stop_loss")
@@ -103,8 +108,6 @@ def test_duplicate_and_reordered_messages_change_nothing():
 
 def test_a_correction_of_an_execution_replaces_it():
     """Same stem, next number: the quantity is not added; a late copy of the first does not come back."""
-    from dataclasses import replace
-
     world = OrderWorld().start()
     world.ask("order.place", single(quantity=10))
     world.gateway.fill(world.order_ids("p1")[0], 4)
@@ -423,3 +426,23 @@ def test_a_guard_waits_for_a_ready_session():
     world.advance(2.0)
 
     assert (closed, len(world.placements())) == (1, 2)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_another_clients_order_with_the_same_number_is_not_ours(known):
+    """Order ids count per client; a status names no reference, so its client id decides."""
+    world = placed(OrderWorld().start())
+    order_id = world.order_ids("b1")[0]
+    if not known:
+        world.crash()
+    ticket = fx.OrderTicket(order_id, Contract("QQQ"), "DU1", "SELL", 1, "LMT", 9.0, None, "GTC", "")
+    held = Held(ticket, perm_id=77_000, status="Submitted")
+    other = replace(world.gateway.open_order(held), client_id=9), replace(world.gateway.status(held), client_id=9)
+
+    for event in other:
+        world.blotter.receive_upstream(event, world.now, world.wall_ns)
+    world.run()
+
+    assert world.state("b1") == "working"
+    assert world.blotter.halted == ""
+    assert world.blotter.foreign_count == 1
