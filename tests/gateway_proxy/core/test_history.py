@@ -121,7 +121,7 @@ def test_merged_caller_with_more_time_is_not_expired_by_the_first_ones_deadline(
     world.gateway.mute.add(fx.RequestHistory)
     for days in range(1, 10):
         world.ask("bars", contract="SPY", count=391 * days, owner="other")
-    world.advance(0.1)
+    world.advance(3)
 
     first = world.ask("bars", contract="SPY", count=9_000, expires_in_s=2.0)
     second = world.ask("bars", contract="SPY", count=9_000, expires_in_s=40.0)
