@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from engine.bars import BarWindow
 from engine.sessions import MarketClock
@@ -41,15 +41,17 @@ def no(rule: str, reason: str, values: Values | None = None) -> Decision:
 
 
 class Strategy(Protocol):
-    """The whole contract between the engine and a strategy.
+    """The whole contract between the engine and a strategy. The class itself also has `Parameters`, a frozen dataclass.
 
     `version` is part of every order id: raise it when the rules change. `bars_needed` is the shortest window `measure`
     can work with; the engine decides "no" until it has it. Both methods are pure: same window, same answer.
     """
 
-    name: ClassVar[str]
-    version: ClassVar[int]
-    Parameters: ClassVar[type[Any]]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> int: ...
 
     @property
     def bars_needed(self) -> int: ...

@@ -352,7 +352,7 @@ def test_body_that_is_not_what_the_contract_says_is_told_and_left_out(make_world
 def test_values_of_a_record_are_plain_numbers(make_world):
     """Strategies compute with numpy; records are written as JSON."""
     world = make_world({}).start()
-    world.core.strategy.measure = lambda window: {"close": window.close[-1], "rsi": np.float64("nan")}  # type: ignore[method-assign]
+    world.core.strategy.measure = lambda window: {"close": window.close[-1], "rsi": np.float64("nan")}
 
     world.bar(0)
 
@@ -363,7 +363,7 @@ def test_values_of_a_record_are_plain_numbers(make_world):
 def test_strategy_that_fails_is_a_no_with_its_error(make_world):
     """A guest's fault costs one decision, not the engine."""
     world = make_world({}).start()
-    world.core.strategy.signals = None  # type: ignore[attr-defined]
+    world.core.strategy.signals = None
 
     world.bar(0)
 

@@ -126,7 +126,7 @@ def test_grid_with_falling_edges_is_refused():
 def sized(equity: float | None = 100_000.0, funds: float | None = 50_000.0, **changes: float) -> object:
     facts = {"entry": 2.0, "stop_distance": 0.2, "multiplier": 100.0, **changes}
     rules = SizingRules(risk=0.01, max_quantity=100, max_cost=0.10)
-    return size(net_liquidation=equity, available_funds=funds, rules=rules, **facts)  # type: ignore[arg-type]
+    return size(net_liquidation=equity, available_funds=funds, rules=rules, **facts)
 
 
 def test_size_follows_the_tightest_limit():

@@ -143,13 +143,15 @@ def test_missing_proxy_is_waited_for_and_told_once(caplog):
     """The engine may start before its proxy."""
     stop, tries = Stop(), []
 
+    client: Any = object()
+
     def connect() -> Any:
         tries.append(1)
         if len(tries) < 4:
             raise ProxyUnreachable("no proxy runs here")
-        return "client"
+        return client
 
-    assert wait_for_proxy(connect, stop) == "client"
+    assert wait_for_proxy(connect, stop) is client
     assert len(caplog.records) == 1
     stop.requested = True
     assert wait_for_proxy(connect, stop) is None

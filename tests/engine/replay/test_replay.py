@@ -29,7 +29,8 @@ TABLE: dict[str, Any] = {
 def made_up_days(days: int, seed: int = 1) -> list[TapeBar]:
     """Sessions of 390 bars, weekends left out; the same seed is the same market."""
     rng = np.random.default_rng(seed)
-    rows, spot = [], {"SPY": 600.0, "QQQ": 530.0}
+    rows: list[TapeBar] = []
+    spot = {"SPY": 600.0, "QQQ": 530.0}
     for day in (day for day in range(days * 2) if (day + 3) % 7 < 5):
         if len(rows) >= days * 780:
             break
