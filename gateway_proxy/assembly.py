@@ -17,6 +17,7 @@ from gateway_proxy.bus.server import BusServer
 from gateway_proxy.core.events import UpstreamEvent
 from gateway_proxy.core.order_path import OrderPathSettings
 from gateway_proxy.core.proxy import ProxyCore, ProxySettings
+from gateway_proxy.ibc import IbcLine
 from gateway_proxy.journal import Journal
 from gateway_proxy.pacing_memory import PacingMemory
 from gateway_proxy.service import Clock, Service
@@ -30,6 +31,7 @@ ANSWER_TIMEOUT_S = 15.0
 RESOLVE_TIMEOUT_S = 5.0
 #: A fast clock makes short market times very short; a stream is never called dead sooner than this, real seconds.
 STALL_LEAST_S = 4.0
+VERIFY_LEAST_S = 2.0
 
 
 def runtime_dir(settings: Settings) -> Path:
@@ -65,6 +67,7 @@ def core_settings(settings: Settings, *, live_confirmed: str) -> ProxySettings:
             probe_timeout_s=health.probe_timeout_s * speed,
             drop_after_s=health.drop_after_s * speed,
             synchronize_timeout_s=health.synchronize_timeout_s * speed,
+            id_in_use_retry_s=health.id_in_use_retry_s * speed,
         ),
         breaker=replace(
             breaker,
@@ -79,12 +82,15 @@ def core_settings(settings: Settings, *, live_confirmed: str) -> ProxySettings:
             grace_s=bars.grace_s * speed,
             timeout_s=bars.timeout_s * speed,
             stall_s=max(bars.stall_s, STALL_LEAST_S * speed),
+            verify_s=max(bars.verify_s, VERIFY_LEAST_S * speed),
         ),
         quotes=replace(
             quotes,
             conflate_s=quotes.conflate_s * speed,
             grace_s=quotes.grace_s * speed,
             timeout_s=quotes.timeout_s * speed,
+            stall_s=max(quotes.stall_s, STALL_LEAST_S * speed),
+            verify_s=max(quotes.verify_s, VERIFY_LEAST_S * speed),
         ),
         chain=replace(
             chain,
@@ -107,6 +113,8 @@ def core_settings(settings: Settings, *, live_confirmed: str) -> ProxySettings:
             risk=replace(settings.risk, max_quote_age_s=settings.risk.max_quote_age_s * speed),
             resolve_timeout_s=RESOLVE_TIMEOUT_S * speed,
         ),
+        recovery=settings.recovery.at_speed(speed),
+        windows=settings.windows,
         retry_s=settings.gateway.retry_s * speed,
         retry_max_s=settings.gateway.retry_max_s * speed,
         publish_s=PUBLISH_S * speed,
@@ -143,4 +151,5 @@ def build(settings: Settings, *, live_confirmed: str = "") -> Service:
             gateway.host, gateway.port, gateway.client_id, connect_timeout_s=gateway.connect_timeout_s, deliver=deliver
         )
 
-    return Service(core, clock, journal, memory, make_bus, make_upstream)
+    ibc = IbcLine(settings.recovery.ibc_host, settings.recovery.ibc_port)
+    return Service(core, clock, journal, memory, make_bus, make_upstream, ibc)

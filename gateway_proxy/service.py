@@ -25,6 +25,7 @@ from gateway_proxy.core.events import UpstreamEvent
 from gateway_proxy.core.proxy import ProxyCore
 from gateway_proxy.core.witness import Vitals
 from gateway_proxy.errors import JournalUnavailable
+from gateway_proxy.ibc import IbcLine
 from gateway_proxy.journal import Journal
 from gateway_proxy.pacing_memory import PacingMemory
 from gateway_proxy.upstream import Upstream
@@ -61,7 +62,9 @@ class Service:
         memory: PacingMemory,
         make_bus: Callable[[str], BusServer],
         make_upstream: Callable[[Callable[[UpstreamEvent], None]], Upstream],
+        ibc: IbcLine,
     ) -> None:
+        self._ibc = ibc
         self._core = core
         self._clock = clock
         self._journal = journal
@@ -76,6 +79,7 @@ class Service:
         self._performers: dict[type, Callable[[Any], None]] = {
             fx.Connect: lambda effect: self._upstream.connect(),
             fx.Disconnect: lambda effect: self._upstream.disconnect(effect.reason),
+            fx.CommandGateway: lambda effect: self._ibc.send(effect.command),
             fx.Send: self._send,
             fx.Publish: lambda effect: self._bus.publish(effect.topic, effect.kind, effect.body),
             fx.Reply: self._reply,

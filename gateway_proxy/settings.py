@@ -19,9 +19,11 @@ from gateway_proxy.core.breaker import BreakerSettings
 from gateway_proxy.core.chains import ChainSettings
 from gateway_proxy.core.health import HealthSettings
 from gateway_proxy.core.quotes import QuoteSettings
+from gateway_proxy.core.recovery import RecoverySettings
 from gateway_proxy.core.risk import RiskSettings
 from gateway_proxy.core.rules import PacingSettings
 from gateway_proxy.core.supervisor import LauncherSettings
+from gateway_proxy.core.windows import WindowSettings
 from gateway_proxy.logs import LogSettings
 
 Port = Annotated[int, Interval(ge=1, le=65535)]
@@ -96,6 +98,8 @@ class Settings:
     bars: BarSettings = BarSettings()
     quotes: QuoteSettings = QuoteSettings()
     chain: ChainSettings = ChainSettings()
+    recovery: RecoverySettings = RecoverySettings()
+    windows: WindowSettings = WindowSettings()
     simulator: SimulatorSettings = SimulatorSettings()
     launcher: LauncherSettings = LauncherSettings()
     logs: LogSettings = LogSettings()

@@ -31,6 +31,7 @@ class AccountBook:
         self._positions: dict[tuple[str, int], Position] = {}
         self._values: dict[str, AccountValues] = {}
         self._publish_at: float | None = None
+        self.heard_at: float | None = None
         self._effects: list[fx.Effect] = []
 
     def receive_position(self, event: ev.PositionReceived) -> None:
@@ -43,6 +44,7 @@ class AccountBook:
         self._effects.append(fx.Publish(topics.POSITIONS, "position", position))
 
     def receive_value(self, event: ev.AccountValueReceived, wall_ns: int, now: float) -> None:
+        self.heard_at = now
         name = _KEYS.get(event.key)
         if name is None or event.account == "":
             return

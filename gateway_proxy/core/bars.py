@@ -21,6 +21,7 @@ from gateway_proxy.core.contracts import ContractDirectory, parse
 from gateway_proxy.core.desk import Desk, Outcome
 from gateway_proxy.core.history import duration_for
 from gateway_proxy.core.market_time import MarketTime
+from gateway_proxy.core.recovery import Recovery, Rung
 from gateway_proxy.core.rules import history_class, history_keys
 from gateway_proxy.core.scheduler import Lane
 from gateway_proxy.core.series import Series
@@ -29,6 +30,10 @@ from gateway_proxy.errors import ProxyError
 
 _RETRY_FIRST_S: Final = 2.0
 _RETRY_MAX_S: Final = 60.0
+KIND: Final = "bars"
+#: IB sends an update every 5 s; after a longer silence that a bar's end fell into, that bar lacks trades.
+_UPDATE_GAP_S: Final = 6.5
+_PATIENCE_MAX: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,7 @@ class BarSettings:
     grace_s: float = 5.0  # a stream nobody subscribes to stays open this long
     settle_s: float = 7.0  # market time after its end when a bar is finished even if no later one began
     stall_s: float = 30.0  # market time without an update in a session, then it is asked for again
+    verify_s: float = 15.0  # market time after an outage by which a stream must have shown that it lives
     timeout_s: float = 20.0  # the Gateway's time to answer a historical request
 
 
@@ -69,6 +75,10 @@ class BarStream:
     release_at: float | None = None
     failure: ProxyError | None = None
     opened: int = 0
+    deaths: int = 0
+    in_doubt: bool = False
+    missed: bool = False
+    prove_by: float | None = None
 
     @property
     def topic(self) -> str:
@@ -78,6 +88,7 @@ class BarStream:
 class BarService:
     """`in_session(key, now)` says whether the contract's market is open, so that silence at night is not a stall.
 
+    After an outage a stream is believed only when live data came; what its outage swallowed is asked for again.
     `found` is told what the desk cannot know: a stream that is silent, or that could not even be asked for.
     """
 
@@ -90,8 +101,11 @@ class BarService:
         *,
         wake: Callable[[str], None],
         in_session: Callable[[str, float], bool],
+        recovery: Recovery,
         found: Callable[[Finding, float], None],
     ) -> None:
+        self._recovery = recovery
+        self._is_outage = False
         self._desk = desk
         self._directory = directory
         self._time = time
@@ -210,6 +224,7 @@ class BarService:
     # ------------------------------------------------------------ bars
 
     def _receive(self, stream: BarStream, event: Any, now: float) -> None:
+        silent_s = 0.0 if stream.last_update is None else now - stream.last_update
         stream.last_update = stream.judged_at = now
         if isinstance(event, ev.HistoryReceived):
             stream.state, stream.failure = StreamState.LIVE, None
@@ -219,8 +234,26 @@ class BarService:
                 bars = bars[-self._settings.backfill - 1 :]
             self._publish(stream, stream.series.merge(bars, self._time.wall_ns(now)))
         elif isinstance(event, ev.HistoryUpdated):
+            if stream.in_doubt and not self._proves_life(stream, event.bar, silent_s, now):
+                return
+            stream.deaths = 0
+            self._recovery.fresh(KIND, stream.topic)
             stream.retry_s = _RETRY_FIRST_S
             self._publish(stream, stream.series.update(event.bar))
+
+    def _proves_life(self, stream: BarStream, bar: Bar, silent_s: float, now: float) -> bool:
+        """An update after an outage. False when a bar ended inside it: that bar lacks trades, so it is asked for."""
+        growing = stream.series.growing
+        if silent_s > _UPDATE_GAP_S and (growing is None or growing.start_ns != bar.start_ns):
+            stream.missed = True
+            stream.series.interrupt()
+        if self._is_outage:
+            return not stream.missed
+        if stream.missed:
+            self._reopen(stream, now)
+            return False
+        stream.in_doubt, stream.prove_by = False, None
+        return True
 
     def _publish(self, stream: BarStream, bars: list[Bar]) -> None:
         self._effects += [fx.Publish(stream.topic, "bar", bar) for bar in bars]
@@ -236,12 +269,26 @@ class BarService:
             self.advance(stream, now)
 
     def session_lost(self) -> None:
-        self._is_open = False
+        self._is_open = self._is_outage = False
 
     def reopen_all(self, now: float) -> None:
-        """After 1101 or 1102 the streams may be dead though the text says otherwise: ask for every one again."""
+        """After 1101 the data are lost: ask for every stream again."""
+        self._is_outage = False
         for stream in self._streams.values():
             self._reopen(stream, now)
+
+    def outage_began(self) -> None:
+        """The link or a farm is gone: nothing more is expected, and what comes is doubted."""
+        self._is_outage = True
+        for stream in self._streams.values():
+            stream.in_doubt, stream.prove_by = stream.state is StreamState.LIVE, None
+
+    def outage_ended(self, now: float) -> None:
+        """It is said to be back: every stream has `verify_s` to show it, and is asked for again otherwise."""
+        self._is_outage = False
+        for stream in self._streams.values():
+            if stream.state is StreamState.LIVE:
+                stream.in_doubt, stream.prove_by = True, now + self._settings.verify_s
 
     def _reopen(self, stream: BarStream, now: float) -> None:
         if stream.req_id is not None:
@@ -249,6 +296,7 @@ class BarService:
             stream.req_id = None
         stream.series.interrupt()
         stream.state, stream.retry_at = StreamState.WAITING, None
+        stream.in_doubt, stream.missed, stream.prove_by = False, False, None
         self.advance(stream, now)
 
     # ------------------------------------------------------------ time
@@ -261,9 +309,9 @@ class BarService:
             if stream.retry_at is not None and self._is_open:
                 times.append(stream.retry_at)
             if stream.state is StreamState.LIVE and stream.judged_at is not None:
-                times.append(stream.judged_at + self._settings.stall_s)
+                times.append(self._dies_at(stream))
                 settles_at = self._settles_at(stream, stream.judged_at)
-                if settles_at is not None:
+                if settles_at is not None and not stream.in_doubt:
                     times.append(settles_at)
         return min(times, default=None)
 
@@ -279,28 +327,53 @@ class BarService:
             if stream.release_at is not None and stream.release_at <= now:
                 if stream.req_id is not None:
                     self._desk.close(stream.req_id, now)
+                self._recovery.forget(KIND, stream.topic)
                 del self._streams[identity]
                 continue
             if stream.retry_at is not None and stream.retry_at <= now:
                 stream.retry_at = None
                 self.advance(stream, now)
             if stream.state is StreamState.LIVE:
-                self._settle_or_reopen(stream, now)
+                self._settle(stream, now)
+                self._bury(stream, now)
 
-    def _settle_or_reopen(self, stream: BarStream, now: float) -> None:
-        if self._time.is_known and BAR_SECONDS[stream.size] < 86_400:
+    def _settle(self, stream: BarStream, now: float) -> None:
+        """A bar that grew into an outage is not finished: it may lack trades."""
+        if self._time.is_known and BAR_SECONDS[stream.size] < 86_400 and not stream.in_doubt:
             self._publish(stream, stream.series.settle(self._time.wall_ns(now), self._settings.settle_s))
-        assert stream.last_update is not None and stream.judged_at is not None
-        if now < stream.judged_at + self._settings.stall_s:
+
+    def _dies_at(self, stream: BarStream) -> float:
+        """When silence means death. A stream that was asked for in vain gets longer every time."""
+        patience = min(2.0 ** max(0, stream.deaths - 1), _PATIENCE_MAX)
+        assert stream.judged_at is not None
+        dies_at = stream.judged_at + self._settings.stall_s * patience
+        return dies_at if stream.prove_by is None else min(dies_at, stream.prove_by)
+
+    def _bury(self, stream: BarStream, now: float) -> None:
+        if now < self._dies_at(stream):
             return
-        stream.judged_at = now
-        if not self._in_session(stream.key, now):
+        if self._is_outage or not self._in_session(stream.key, now):
+            stream.judged_at, stream.prove_by, stream.in_doubt = now, None, self._is_outage
             return
-        evidence = {"topic": stream.topic, "silent_s": round(now - stream.last_update, 1)}
+        stream.deaths += 1
+        rung = self._recovery.dead(KIND, stream.topic, others_live=self._others_live(stream, now), now=now)
+        evidence = {"topic": stream.topic, "silent_s": round(now - (stream.last_update or now), 1), "tried": rung.value}
         self._found(Finding(Verdict.STREAM_DEAD, evidence), now)
         self._tell(stream, Finding(Verdict.STREAM_DEAD, evidence))
-        self._effects.append(fx.Log("warning", "bar stream silent, asked again", evidence))
-        self._reopen(stream, now)
+        self._effects.append(fx.Log("warning", "bar stream dead", evidence))
+        if rung is Rung.SESSION:
+            stream.judged_at = now
+            return
+        for one in list(self._streams.values()) if rung is Rung.CLASS else [stream]:
+            self._reopen(one, now)
+
+    def _others_live(self, dead: BarStream, now: float) -> bool:
+        """Whether another stream, of a market that is open, still brings live data."""
+        return any(
+            one is not dead and one.state is StreamState.LIVE and one.deaths == 0 and not one.in_doubt
+            and one.judged_at is not None and now - one.judged_at < self._settings.stall_s / 2
+            for one in self._streams.values()
+        )  # fmt: skip
 
     def effects(self) -> list[fx.Effect]:
         done, self._effects = self._effects, []

@@ -172,6 +172,13 @@ class Disconnect:
 
 
 @dataclass(frozen=True, slots=True)
+class CommandGateway:
+    """Ask IBC, which runs the Gateway, for one of its commands: RECONNECTDATA, RECONNECTACCOUNT, RESTART."""
+
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     """Write one call to the Gateway now. Pacing has already been paid."""
 
@@ -216,4 +223,4 @@ class Log:
     fields: dict[str, Any] = field(default_factory=dict)
 
 
-Effect = Connect | Disconnect | Send | Append | Publish | Reply | Log
+Effect = Connect | Disconnect | CommandGateway | Send | Append | Publish | Reply | Log

@@ -76,6 +76,7 @@ class HealthSettings:
     probe_timeout_s: Annotated[float, Gt(0)] = 1.0  # unanswered for this long: degraded
     drop_after_s: Annotated[float, Gt(0)] = 10.0  # silent for this long: the connection is dropped and opened again
     synchronize_timeout_s: Annotated[float, Gt(0)] = 20.0  # from the handshake to ready
+    id_in_use_retry_s: Annotated[float, Gt(0)] = 15.0  # longest pause while error 326 says our id is in use
     lag_limit_s: Annotated[float, Gt(0)] = 1.0  # a loop that came this late was blocked
 
 
@@ -101,6 +102,7 @@ class GatewayHealth:
         self._probe_sent: float | None = None
         self._is_late = False
         self._id_in_use = False
+        self._history_silent = False
         self._pending: set[str] = set()
         self._opened_at: float | None = None
         self._decode_failures = 0
@@ -121,6 +123,9 @@ class GatewayHealth:
         if self.state is GatewayState.HALTED:
             return
         verdict = Verdict.CLIENT_ID_IN_USE if self._id_in_use else Verdict.GATEWAY_SILENT
+        if self._id_in_use:
+            # We could not change the orders of another id, so ours is kept: a dead session frees it within minutes.
+            reason = f"{reason} (error 326: the id is in use; dialling on with the same one)"
         self._turn(Turn.FAILED, reason, Verdict.GATEWAY_DOWN if refused else verdict, now)
         self._redial(now)
 
@@ -131,8 +136,9 @@ class GatewayHealth:
         self._redial(now)
 
     def _redial(self, now: float) -> None:
-        self._dial_at = now + self._retry_s
-        self._retry_s = min(2 * self._retry_s, self._retry_max_s)
+        most_s = min(self._retry_max_s, self._settings.id_in_use_retry_s) if self._id_in_use else self._retry_max_s
+        self._dial_at = now + min(self._retry_s, most_s)
+        self._retry_s = min(2 * self._retry_s, most_s)
 
     def synchronized(self, part: str, now: float) -> None:
         """One of SYNCHRONIZATION was answered."""
@@ -196,6 +202,15 @@ class GatewayHealth:
         self.lag_s = lag_s
         self._judge(now)
 
+    def history_silent(self, is_silent: bool, now: float) -> None:
+        """Whether historical requests go unanswered although the Gateway speaks."""
+        self._history_silent = is_silent
+        self._judge(now)
+
+    def changed(self) -> None:
+        """Something that is published beside the state has changed."""
+        self._changed = True
+
     def _judge(self, now: float) -> None:
         """Degraded or ready: look at everything known and say why."""
         if self.state not in (GatewayState.READY, GatewayState.DEGRADED):
@@ -218,6 +233,8 @@ class GatewayHealth:
             return Verdict.UPSTREAM_LOST, "the Gateway lost its link to IB (1100)"
         if down := self.farms.down():
             return Verdict.FARM_DOWN, f"farm down: {', '.join(down)}"
+        if self._history_silent:
+            return Verdict.HISTORY_SILENT, "the Gateway answers, but historical requests do not"
         return None, ""
 
     def is_mute(self, now: float) -> bool:

@@ -16,6 +16,7 @@ from gateway_proxy.core.admission import OrderSettings
 from gateway_proxy.core.blotter import Blotter
 from gateway_proxy.core.contracts import ContractDirectory, parse, wake_key
 from gateway_proxy.core.desk import Desk
+from gateway_proxy.core.orders import State
 from gateway_proxy.core.quotes import QuoteBook
 from gateway_proxy.core.risk import RiskSettings
 from gateway_proxy.core.rules import RequestClass
@@ -26,6 +27,7 @@ from gateway_proxy.errors import ProxyError, QueueFull, Refused
 
 HOLDER: Final = "orders"
 UNRESOLVED_MAX: Final = 500
+_UNDER_WAY: Final = frozenset({State.INTENT, State.SENDING, State.UNKNOWN})
 _LANES: Final = {"PROTECTIVE": Lane.PROTECTIVE, "ORDER": Lane.ORDER}
 
 
@@ -195,6 +197,11 @@ class OrderPath:
         self._blotter.journal_failed(unperformed, now)
 
     # ------------------------------------------------------------ facts
+
+    @property
+    def is_busy(self) -> bool:
+        """An order is on its way or of unknown fate: no time to drop the session."""
+        return any(order.state in _UNDER_WAY for order in self._blotter.register.open_orders())
 
     def executions(self) -> list[Any]:
         return self._blotter.fills()

@@ -16,12 +16,12 @@ from gateway_proxy.core import events as ev
 from gateway_proxy.core.account import AccountBook
 from gateway_proxy.core.bars import BarService, BarSettings
 from gateway_proxy.core.breaker import Breakers, BreakerSettings
+from gateway_proxy.core.caretaker import Caretaker
 from gateway_proxy.core.chain_topics import ChainTopics
 from gateway_proxy.core.chains import ChainDesk, ChainSettings
 from gateway_proxy.core.contracts import ContractDirectory, OptionParameters, parse
 from gateway_proxy.core.desk import FIRST_REQUEST_ID, Desk, Outcome
 from gateway_proxy.core.errands import Errands
-from gateway_proxy.core.farms import CONNECTIVITY
 from gateway_proxy.core.findings import Findings
 from gateway_proxy.core.health import GatewayHealth, GatewayState, HealthSettings
 from gateway_proxy.core.history import History
@@ -31,13 +31,16 @@ from gateway_proxy.core.order_path import OrderPath, OrderPathSettings
 from gateway_proxy.core.questions import Desks
 from gateway_proxy.core.quote_topics import QuoteTopics
 from gateway_proxy.core.quotes import QuoteBook, QuoteSettings
+from gateway_proxy.core.recovery import Recovery, RecoverySettings
 from gateway_proxy.core.request_ops import RequestOps
 from gateway_proxy.core.scheduler import Lane, PacingSettings, RequestClass, Scheduler
 from gateway_proxy.core.sessions import is_open
 from gateway_proxy.core.symptoms import Symptoms
+from gateway_proxy.core.windows import WindowSettings
 from gateway_proxy.core.witness import Vitals, Witness
 from gateway_proxy.errors import BadMessage, ProxyError, QueueFull
 
+HISTORY_CLASSES: Final = (RequestClass.HISTORY_SMALL, RequestClass.HISTORY_LARGE)
 ORDER_EVENTS: Final = (*get_args(ev.OrderEvent), ev.NextOrderId)
 
 
@@ -54,6 +57,8 @@ class ProxySettings:
     quotes: QuoteSettings
     chain: ChainSettings
     order_path: OrderPathSettings
+    recovery: RecoverySettings
+    windows: WindowSettings
     retry_s: float
     retry_max_s: float
     publish_s: float  # how often the health topics are repeated
@@ -80,10 +85,14 @@ class ProxyCore:
         self._woken: list[str] = []
         self.directory = ContractDirectory(self.desk, self._wake, settings.answer_timeout_s)
         parameters = OptionParameters(self.desk, self._wake, settings.answer_timeout_s)
-        self.quotes = QuoteBook(self.desk, self.time, self._wake, settings.quotes)
+        self.recovery = Recovery(settings.recovery, lambda: self.orders.is_busy)
+        self.quotes = QuoteBook(
+            self.desk, self.time, self._wake, settings.quotes, in_session=self.in_session, found=self.findings.add,
+            recovery=self.recovery,
+        )  # fmt: skip
         self.bars = BarService(
             self.desk, self.directory, self.time, settings.bars, wake=self._wake, in_session=self.in_session,
-            found=self.findings.add,
+            found=self.findings.add, recovery=self.recovery,
         )  # fmt: skip
         self.history = History(self.desk, self._wake, settings.bars.timeout_s)
         chains = ChainDesk(
@@ -94,6 +103,9 @@ class ProxyCore:
         self.quote_topics = QuoteTopics(self.directory, self.quotes, self._topic_failed)
         self.orders = OrderPath(
             settings.order_path, settings.mode, self.scheduler, self.desk, self.directory, self.quotes
+        )
+        self.caretaker = Caretaker(
+            self, settings.recovery, settings.windows, self.recovery, timeout_s=settings.bars.timeout_s, now=now
         )
         desks = Desks(self.directory, self.history, self.bars, self.quotes, chains, settings.chain, self.time)
         self.ops = RequestOps(self, desks, settings.request_timeout_s)
@@ -198,6 +210,8 @@ class ProxyCore:
     def _record(self, request_class: RequestClass, outcome: Outcome, now: float) -> None:
         self.findings.record(request_class, outcome, now)
         self.witness.ended(request_class, outcome, now)
+        if request_class in HISTORY_CLASSES:
+            self.caretaker.canary.seen(outcome.verdict, now)
 
     # ------------------------------------------------------------ the session
 
@@ -206,15 +220,19 @@ class ProxyCore:
             self._effects.append(fx.Disconnect(self.health.reason))
             return
         self.scheduler.reset_session(now)
-        self._cause_cleared(now)
+        self.caretaker.cause_cleared(now)
         self.witness.session_opened()
         self.account.session_opened()
         self.health.session_opened(event.server_version, event.accounts, now)
         self.orders.receive_upstream(event, now, self.wall_ns(now))
         self._tell(fx.RequestMarketDataType(1), now)
         self._tell(fx.RequestPositions(), now)
-        account = self._settings.order_path.orders.account or event.accounts[0]
-        self._tell(fx.RequestAccountUpdates(account), now)
+        self._tell(fx.RequestAccountUpdates(self.trading_account), now)
+
+    @property
+    def trading_account(self) -> str:
+        """Whose values and orders are ours; known as soon as a session is open."""
+        return self._settings.order_path.orders.account or self.health.accounts[0]
 
     def _tell(self, call: fx.Call, now: float) -> None:
         """Part of opening a session; one that cannot even be asked for is dropped and opened again later."""
@@ -229,7 +247,7 @@ class ProxyCore:
 
     def _session_closed(self, event: ev.SessionClosed, now: float) -> None:
         self._services_open = False
-        for service in (self.bars, self.quotes, self.chain_topics, self.quote_topics):
+        for service in (self.bars, self.quotes, self.chain_topics, self.quote_topics, self.caretaker):
             service.session_lost()
         if self.health.state is not GatewayState.HALTED:
             self.health.session_closed(event.reason, now)
@@ -238,7 +256,7 @@ class ProxyCore:
         self.orders.receive_upstream(event, now, self.wall_ns(now))
 
     def _open_services(self, now: float) -> None:
-        for service in (self.bars, self.quotes, self.chain_topics, self.quote_topics):
+        for service in (self.bars, self.quotes, self.chain_topics, self.quote_topics, self.caretaker):
             service.session_ready(now)
 
     def _current_time(self, event: ev.CurrentTime, now: float) -> None:
@@ -261,27 +279,10 @@ class ProxyCore:
             self._connectivity(event, now)
 
     def _connectivity(self, event: ev.ErrorReceived, now: float) -> None:
-        """1101 lost the data; 1102 and a farm that came back may have left streams dead: all are asked for again."""
-        was_down = {kind: bool(self.health.farms.down(kind)) for kind in ("history", "market")}
-        changed = self.health.connectivity(event.code, event.text, now)
-        if changed or event.code not in CONNECTIVITY:
-            self._effects.append(fx.Log("info", "gateway notice", {"code": event.code, "text": event.text}))
-        if not changed:
+        if not self.caretaker.connectivity(event, now):
             return
-        restored = event.code in (1101, 1102)
-        self._cause_cleared(now)
-        if restored or (was_down["history"] and not self.health.farms.down("history")):
-            self.bars.reopen_all(now)
-        if restored or (was_down["market"] and not self.health.farms.down("market")):
-            self.quotes.reopen_all(now)
         if event.code in (1100, 1101, 1102, 2110):
             self.orders.receive_upstream(event, now, self.wall_ns(now))
-
-    def _cause_cleared(self, now: float) -> None:
-        """Something came back: resting breakers may try at once instead of waiting out their pause."""
-        if self.health.farms.link_lost_at is None and not self.health.farms.down():
-            for breaker in self.breakers.all():
-                breaker.cause_cleared(now)
 
     # ------------------------------------------------------------ account
 
@@ -311,7 +312,7 @@ class ProxyCore:
         for key in woken:
             self._hear(key, now)
         self.errands.run(now)
-        ready, reason = self.health.may_open_orders
+        ready, reason = self.caretaker.may_open_orders()
         self.orders.gate(ready=ready, reason=reason)
         if self.orders.is_synchronized:
             self.health.synchronized("orders", now)
@@ -364,7 +365,7 @@ class ProxyCore:
         self._effects += self.orders.effects(self._now)
         for piece in (
             self.health, self.desk, self.bars, self.quotes, self.chain_topics, self.account, self.errands,
-            self.findings,
+            self.findings, self.recovery, self.caretaker,
         ):  # fmt: skip
             self._effects += piece.effects()
 
@@ -392,7 +393,8 @@ class ProxyCore:
         timers = [
             self.health.next_timer(), self.desk.next_timer(), self.errands.next_timer(), self.bars.next_timer(),
             self.quotes.next_timer(), self.quote_topics.next_timer(), self.chain_topics.next_timer(),
-            self.account.next_timer(), self.orders.next_timer(), self.breakers.next_timer(), self._publish_at,
+            self.account.next_timer(), self.orders.next_timer(), self.breakers.next_timer(),
+            self.caretaker.next_timer(), self._publish_at,
         ]  # fmt: skip
         if self.health.state not in (GatewayState.DISCONNECTED, GatewayState.CONNECTING, GatewayState.HALTED):
             timers.append(self.scheduler.next_timer())
@@ -403,7 +405,7 @@ class ProxyCore:
         self.breakers.handle_timer(now)
         for piece in (
             self.health, self.desk, self.errands, self.bars, self.quotes, self.quote_topics, self.chain_topics,
-            self.account,
+            self.account, self.caretaker,
         ):  # fmt: skip
             piece.handle_timer(now)
         self.orders.handle_timer(now, self.wall_ns(now))

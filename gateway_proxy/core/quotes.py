@@ -16,6 +16,7 @@ from gateway_proxy.core import effects as fx
 from gateway_proxy.core import events as ev
 from gateway_proxy.core.desk import Desk, Outcome
 from gateway_proxy.core.market_time import MarketTime
+from gateway_proxy.core.recovery import Recovery, Rung
 from gateway_proxy.core.scheduler import Keys, Lane, RequestClass
 from gateway_proxy.core.verdict import Finding, Verdict, error
 from gateway_proxy.errors import ProxyError
@@ -24,6 +25,7 @@ from gateway_proxy.errors import ProxyError
 _GENERIC_TICKS: Final = {"OPT": "100,101,106"}
 _RETRY_FIRST_S: Final = 10.0
 _RETRY_MAX_S: Final = 120.0
+KIND: Final = "quotes"
 
 #: IB's tick numbers -> fields of the book; the second line are the delayed ones.
 _FIELDS: Final[dict[int, str]] = {
@@ -42,6 +44,8 @@ class QuoteSettings:
 
     conflate_s: float = 0.1  # at most one quote per contract in this time
     timeout_s: float = 15.0  # from asking to the first tick
+    stall_s: float = 60.0  # market time without a tick of a stock in a session, then it is asked for again
+    verify_s: float = 15.0  # market time after an outage by which a line must have shown that it lives
     grace_s: float = 5.0  # a line nobody holds stays open this long; IB answers error 300 to hasty cancels
 
 
@@ -65,6 +69,9 @@ class Line:
     retry_at: float | None = None
     retry_s: float = _RETRY_FIRST_S
     release_at: float | None = None
+    silent_from: float = 0.0
+    prove_by: float | None = None
+    deaths: int = 0
 
     def forget(self) -> None:
         """What an earlier subscription said is not the market of the next one."""
@@ -76,7 +83,14 @@ class Line:
 class QuoteBook:
     """`hold` and `release` lines by contract key; `wake` is called with `quote:<key>` when something came."""
 
-    def __init__(self, desk: Desk, time: MarketTime, wake: Callable[[str], None], settings: QuoteSettings) -> None:
+    def __init__(
+        self, desk: Desk, time: MarketTime, wake: Callable[[str], None], settings: QuoteSettings, *,
+        in_session: Callable[[str, float], bool], found: Callable[[Finding, float], None], recovery: Recovery,
+    ) -> None:  # fmt: skip
+        self._found = found
+        self._in_session = in_session
+        self._recovery = recovery
+        self._is_outage = False
         self._desk = desk
         self._time = time
         self._wake = wake
@@ -135,16 +149,31 @@ class QuoteBook:
                 self._open(line, now)
 
     def session_lost(self) -> None:
-        self._is_open = False
+        self._is_open = self._is_outage = False
 
     def reopen_all(self, now: float) -> None:
         """After 1101 the data are lost: ask for every held line again."""
+        self._is_outage = False
+        for line in self._lines.values():
+            self._reopen(line, now)
+
+    def outage_began(self) -> None:
+        """The link or the farm is gone: silence means nothing until it is back."""
+        self._is_outage = True
+
+    def outage_ended(self, now: float) -> None:
+        """It is said to be back: every line has `verify_s` to show it, and is asked for again otherwise."""
+        self._is_outage = False
         for line in self._lines.values():
             if line.req_id is not None:
-                self._desk.close(line.req_id, now)
-                line.req_id = None
-            if line.holders:
-                self._open(line, now)
+                line.silent_from, line.prove_by = now, now + self._settings.verify_s
+
+    def _reopen(self, line: Line, now: float) -> None:
+        if line.req_id is not None:
+            self._desk.close(line.req_id, now)
+            line.req_id = None
+        if line.holders:
+            self._open(line, now)
 
     def _open(self, line: Line, now: float) -> None:
         contract = line.contract
@@ -161,7 +190,7 @@ class QuoteBook:
             line.failure, line.retry_at = refusal, now + (refusal.retry_in_s or 1.0)
             self._wake(f"quote:{contract.key}")
             return
-        line.opened_at, line.retry_at = now, None
+        line.opened_at, line.retry_at, line.prove_by, line.silent_from = now, None, None, now
 
     def _ended(self, line: Line, outcome: Outcome, now: float) -> None:
         line.req_id = None
@@ -179,7 +208,12 @@ class QuoteBook:
     # ------------------------------------------------------------ ticks
 
     def _tick(self, line: Line, event: Any, now: float) -> None:
-        line.updated_at, line.failure, line.retry_s = now, None, _RETRY_FIRST_S
+        line.updated_at = line.silent_from = now
+        line.failure, line.retry_s, line.prove_by = None, _RETRY_FIRST_S, None
+        if line.deaths and now - line.opened_at > self._settings.verify_s:
+            # What comes at once after asking is a picture of the last values; only later ticks show a living line.
+            line.deaths = 0
+            self._recovery.fresh(KIND, line.contract.key)
         if isinstance(event, ev.TickReceived):
             self._price_or_size(line, event, now)
         elif isinstance(event, ev.OptionTickReceived):
@@ -210,6 +244,7 @@ class QuoteBook:
         times = [line.release_at for line in self._lines.values() if line.release_at is not None]
         if self._is_open:
             times += [line.retry_at for line in self._lines.values() if line.retry_at is not None]
+            times += [at for line in self._lines.values() if (at := self._dies_at(line)) is not None]
         if self._publish_at is not None:
             times.append(self._publish_at)
         return min(times, default=None)
@@ -221,11 +256,43 @@ class QuoteBook:
             if line.release_at is not None and line.release_at <= now:
                 if line.req_id is not None:
                     self._desk.close(line.req_id, now)
+                self._recovery.forget(KIND, key)
                 del self._lines[key]
             elif line.retry_at is not None and line.retry_at <= now and self._is_open:
                 line.retry_at = None
                 if line.req_id is None and line.holders:
                     self._open(line, now)
+            else:
+                self._bury(line, now)
+
+    def _dies_at(self, line: Line) -> float | None:
+        """When silence means death. Options may be quiet for long, so only stocks are judged without an outage."""
+        if line.req_id is None or line.updated_at is None:
+            return None
+        silent = line.silent_from + self._settings.stall_s * min(2 ** max(0, line.deaths - 1), 8)
+        times = [at for at in (line.prove_by, silent if line.contract.sec_type == "STK" else None) if at is not None]
+        return min(times, default=None)
+
+    def _bury(self, line: Line, now: float) -> None:
+        dies_at = self._dies_at(line)
+        if dies_at is None or now < dies_at or not self._is_open:
+            return
+        key = line.contract.key
+        if self._is_outage or not self._in_session(key, now):
+            line.silent_from, line.prove_by = now, None
+            return
+        live_s = self._settings.stall_s / 2
+        others = any(one is not line and now - one.silent_from < live_s for one in self._lines.values() if one.req_id)
+        line.deaths += 1
+        rung = self._recovery.dead(KIND, key, others_live=others, now=now)
+        evidence = {"topic": topics.quote(key), "silent_s": round(now - (line.updated_at or now), 1), "tried": rung}
+        self._effects.append(fx.Log("warning", "quote line dead", evidence))
+        self._found(Finding(Verdict.STREAM_DEAD, evidence), now)
+        if rung is Rung.SESSION:
+            line.silent_from = now
+            return
+        for one in list(self._lines.values()) if rung is Rung.CLASS else [line]:
+            self._reopen(one, now)
 
     def health(self, now: float) -> list[dict[str, Any]]:
         """One row per open line, for `health/streams/`."""

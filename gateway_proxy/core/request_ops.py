@@ -157,6 +157,7 @@ class RequestOps:
             "clock_skew_s": core.time.skew_s,
             "market_time_ns": core.time.wall_ns(now),
             "open_requests": core.desk.open_count(),
+            **core.caretaker.body(now),
         }
 
     def health_bodies(self, now: float) -> dict[str, dict[str, Any]]:

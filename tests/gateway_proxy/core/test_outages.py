@@ -1,0 +1,280 @@
+"""Outages behind the Gateway, joined in memory: what is broken is repaired, what lives is left alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gateway_proxy.core import effects as fx
+from gateway_proxy.core import events as ev
+from gateway_proxy.core.recovery import RecoverySettings
+from gateway_proxy.core.windows import WindowSettings
+from tests.gateway_proxy.core.core_world import START, CoreWorld
+
+TOPIC = "bars/SPY/1min/"
+LOST = (1100, "Connectivity between IB and Trader Workstation has been lost.")
+KEPT = (1102, "Connectivity between IB and Trader Workstation has been restored - data maintained.")
+HMDS_BROKEN, HMDS_OK = (2105, "HMDS data farm connection is broken:ushmds"), (2106, "HMDS farm connection is OK:ushmds")
+FARM_BROKEN, FARM_OK = (2103, "Market data farm connection is broken:usfarm"), (2104, "Market farm is OK:usfarm")
+NO_CANARY = replace(RecoverySettings(), canary_symbol="")
+
+
+def world_with(**changes) -> CoreWorld:
+    return CoreWorld(**({"recovery": NO_CANARY} | changes)).start()
+
+
+@pytest.fixture
+def world() -> CoreWorld:
+    return world_with()
+
+
+def asked(world: CoreWorld) -> int:
+    return len([call for call in world.sent(fx.RequestHistory) if call.keep_up_to_date])
+
+
+def dead_verdicts(world: CoreWorld) -> list[str]:
+    return [body["evidence"]["tried"] for body in world.on("verdicts/", "verdict") if body["verdict"] == "stream_dead"]
+
+
+def drops(world: CoreWorld) -> int:
+    return len([effect for effect in world.effects if isinstance(effect, fx.Disconnect)])
+
+
+# ------------------------------------------------------------ verified, not believed
+
+
+@pytest.mark.parametrize(("broken", "healed"), [(LOST, KEPT), (HMDS_BROKEN, HMDS_OK), (FARM_BROKEN, FARM_OK)])
+def test_a_stream_that_lives_through_a_short_outage_is_left_alone(world, broken, healed):
+    """Three seconds within one bar: fresh data prove the stream, and nothing is asked for again."""
+    world.subscribe(TOPIC)
+    world.flow(20)  # 11:00:42
+
+    world.error(-1, *broken)
+    world.advance(3.0)
+    world.error(-1, *healed)
+    world.flow(60)
+
+    assert asked(world) == 1
+    assert dead_verdicts(world) == []
+
+
+@pytest.mark.parametrize(("broken", "healed"), [(LOST, KEPT), (HMDS_BROKEN, HMDS_OK), (FARM_BROKEN, FARM_OK)])
+def test_a_stream_that_stays_silent_after_the_good_news_is_asked_for_again(world, broken, healed):
+    """1102 is verified: without live data within the bound the stream is dead, whatever the text says."""
+    world.subscribe(TOPIC)
+    world.flow(60)
+
+    world.error(-1, *broken)
+    world.advance(10.0)
+    world.error(-1, *healed)
+    world.gateway.live.clear()
+    world.advance(14.0)
+    before = asked(world)
+    world.advance(2.0)
+
+    assert (before, asked(world)) == (1, 2)
+    assert dead_verdicts(world) == ["stream"]
+
+
+def test_a_bar_that_ended_inside_an_outage_is_asked_for(world):
+    """The stream lives, but the minute that ended meanwhile lacks trades: it is refilled, not published as complete."""
+    world.subscribe(TOPIC)
+    world.flow(30)  # 11:00:52, the bar of 11:00 grows
+    complete = len(world.bars())
+
+    world.error(-1, *FARM_BROKEN)
+    world.advance(12.0)  # 11:01:04; the update of 11:01 would close a bar that missed eight seconds
+    meanwhile = len(world.bars())
+    world.error(-1, *FARM_OK)
+    world.flow(15)
+
+    assert meanwhile == complete
+    assert asked(world) == 2
+    starts = [bar.start_ns for bar in world.bars()]
+    assert starts == sorted(set(starts))
+    assert world.bars()[-1].source == "backfill"
+    assert not any(bar.gap for bar in world.bars())
+
+
+def test_a_long_outage_is_no_death(world):
+    """While the farm is known to be down, silence proves nothing and costs nothing."""
+    world.subscribe(TOPIC)
+    world.flow(30)
+
+    world.error(-1, *HMDS_BROKEN)
+    world.advance(600.0)
+
+    assert asked(world) == 1
+    assert dead_verdicts(world) == []
+
+
+def test_1102_out_of_the_blue_raises_doubt_as_well(world):
+    """A 1102 whose 1100 we never saw: the streams have to prove themselves."""
+    world.subscribe(TOPIC)
+    world.flow(30)
+    world.error(-1, *KEPT)
+    world.gateway.live.clear()
+
+    world.advance(16.0)
+
+    assert asked(world) == 2
+
+
+# ------------------------------------------------------------ the ladder
+
+
+def test_a_dead_feed_climbs_the_ladder_and_keeps_the_client_id(world):
+    """Stream, class, then one new session; meanwhile the order path is untouched."""
+    world.subscribe(TOPIC)
+    world.subscribe("bars/QQQ/1min/")
+    world.flow(10)
+
+    world.advance(400.0)  # the Gateway answers everything and sends no update: a frozen feed
+
+    assert dead_verdicts(world)[:4] == ["stream", "stream", "class", "session"] or drops(world) == 1
+    assert drops(world) == 1
+    assert world.core.health.state.value == "ready"
+    assert not any(isinstance(call, fx.PlaceOrders | fx.CancelOrder) for call in world.gateway.calls)
+
+
+def test_a_silent_symbol_among_living_ones_costs_the_others_nothing(world):
+    """SPY flows, QQQ is halted: QQQ is asked for now and then, SPY never, and the session stays."""
+    world.subscribe(TOPIC)
+    world.subscribe("bars/QQQ/1min/")
+    world.flow(900.0)
+
+    of_spy = [c for c in world.sent(fx.RequestHistory) if c.keep_up_to_date and c.contract.symbol == "SPY"]
+    assert len(of_spy) == 1
+    assert 2 <= asked(world) - 1 <= 10
+    assert drops(world) == 0
+
+
+def test_a_farm_flap_never_drops_the_session(world):
+    """Fifty flaps in a row: no disconnect, no call about orders."""
+    world.subscribe(TOPIC)
+    for _ in range(50):
+        world.flow(10)
+        for notice in (FARM_BROKEN, HMDS_BROKEN):
+            world.error(-1, *notice)
+        world.advance(3.0)
+        for notice in (FARM_OK, HMDS_OK):
+            world.error(-1, *notice)
+
+    assert drops(world) == 0
+    assert not any(isinstance(call, fx.PlaceOrders | fx.CancelOrder) for call in world.gateway.calls)
+
+
+def test_a_quote_line_that_goes_silent_is_asked_for_again(world):
+    """A stock's line without a tick for the bound in an open session is dead; an option's may be quiet."""
+    world.subscribe("quote/SPY/")
+    world.advance(59.0)
+    before = len(world.sent(fx.RequestQuote))
+
+    world.advance(3.0)
+
+    assert (before, len(world.sent(fx.RequestQuote))) == (1, 2)
+
+
+# ------------------------------------------------------------ the canary
+
+
+def test_history_is_tried_when_nothing_else_proved_it(world):
+    """Idle proxy: one tiny request each five minutes, each with another end, none identical to the last."""
+    world = world_with(recovery=RecoverySettings())
+    world.advance(1_500.0)
+
+    tried = [call for call in world.sent(fx.RequestHistory) if not call.keep_up_to_date]
+    assert 4 <= len(tried) <= 5
+    assert len({call.end for call in tried}) == len(tried)
+    assert {call.duration for call in tried} == {"120 S"}
+    assert world.core.health.state.value == "ready"
+
+
+def test_silent_history_is_noticed_without_any_user_and_heals(world):
+    """Two canaries unanswered: degraded, history_silent; one answered: ready again."""
+    world = world_with(recovery=RecoverySettings())
+    world.gateway.mute.add(fx.RequestHistory)
+    world.advance(420.0)
+    sick = world.core.health.state.value, world.core.health.verdict.value
+    world.gateway.mute.clear()
+    world.advance(60.0)
+
+    assert sick == ("degraded", "history_silent")
+    assert world.core.health.state.value == "ready"
+
+
+# ------------------------------------------------------------ windows, account, escalation
+
+
+def test_an_expected_outage_is_quiet_and_one_that_outlives_its_window_is_told_once():
+    """From 11:00 to 11:30 IB is expected to be away. The outage that stays is told once, ten minutes after the end."""
+    world = world_with(windows=WindowSettings(nightly=("11:01", "11:30"), weekend=()))
+    world.advance(60.0)
+    gate = world.core.caretaker.may_open_orders()
+    world.error(-1, *LOST)
+    world.advance(29 * 60.0)
+    expected, quiet = world.on("health/gateway/", "health")[-10]["expected"], escalations(world)
+    world.advance(2 * 3_600.0)
+
+    assert gate[0] is False and "nightly reset" in gate[1]
+    assert (expected, quiet) == ("nightly reset", 0)
+    assert escalations(world) == 1
+    assert world.core.health.state.value == "degraded"
+
+
+def escalations(world: CoreWorld) -> int:
+    return len([body for body in world.on("verdicts/", "verdict") if body["evidence"].get("escalated")])
+
+
+def test_an_outage_outside_a_window_is_told_once_and_again_only_after_it_was_over(world):
+    """No alarm storm: one escalation per outage."""
+    for _ in range(2):
+        world.error(-1, *LOST)
+        world.advance(3_600.0)
+        world.error(-1, *KEPT)
+        world.advance(60.0)
+
+    assert escalations(world) == 2
+
+
+def test_account_values_that_stop_are_asked_for_again(world):
+    """IB pushes them every three minutes; after ten the subscription counts as dead."""
+    world.advance(590.0)
+    before = len(world.sent(fx.RequestAccountUpdates))
+
+    world.advance(60.0)
+
+    assert (before, len(world.sent(fx.RequestAccountUpdates))) == (1, 2)
+
+
+def test_a_client_id_in_use_is_waited_for_with_the_same_id():
+    """Error 326: the pause grows to fifteen seconds and no further, and the reason says why."""
+    world = CoreWorld(recovery=NO_CANARY)
+    world.reachable = False
+    dials: list[float] = []
+    while world.now < 100.0:
+        world.advance(0.02)
+        fresh = [effect for effect in world.effects if isinstance(effect, fx.Connect)]
+        world.effects.clear()
+        for _ in fresh:
+            dials.append(world.now)
+            world.core.receive_upstream(ev.ErrorReceived(-1, 326, "client id is already in use"), world.now)
+
+    pauses = [b - a for a, b in zip(dials, dials[1:], strict=False)]
+    assert 14.0 <= max(pauses) <= 16.0
+    assert "326" in world.core.health.reason
+
+
+def test_ibc_is_asked_about_a_farm_that_stays_down():
+    """Five minutes outside of windows, with IBC configured: one RECONNECTDATA, and no second one within its time."""
+    world = world_with(recovery=replace(NO_CANARY, ibc_port=7462))
+    world.error(-1, *HMDS_BROKEN)
+
+    world.advance(1_500.0)
+
+    commands = [effect.command for effect in world.effects if isinstance(effect, fx.CommandGateway)]
+    assert commands == ["RECONNECTDATA"]
+
+
+assert START % 60 == 20
