@@ -2,8 +2,8 @@
 
 Three readers of the same kind of stream, in interleaved rounds on one machine and one clock:
 ib_async (IB object, callback in the same process), a raw pyzmq hop (PUB to SUB, nothing decoded), and the whole way
-through the proxy: socket, decoder, core, bus, client, decoded bar. The figure that counts is what proxy and bus *add* over
-ib_async, as a multiple of the raw hop. `lost` counts updates that never came.
+through the proxy: socket, decoder, core, bus, client, decoded bar. The figure that counts is what proxy and bus *add*
+over ib_async, as a multiple of the raw hop. `lost` counts updates that never came.
 """
 
 from __future__ import annotations
@@ -153,7 +153,9 @@ def measure(rounds: int, count: int, rate: float) -> dict[str, list[int]]:
 
 
 def report(ages: dict[str, list[int]], lost: int) -> None:
-    points = {name: (statistics.median(values), sorted(values)[int(len(values) * 0.99)]) for name, values in ages.items()}
+    points = {
+        name: (statistics.median(values), sorted(values)[int(len(values) * 0.99)]) for name, values in ages.items()
+    }
     for name, (p50, p99) in points.items():
         line = {"bench": "upstream", "name": name, "p50_us": round(p50 / 1e3, 1), "p99_us": round(p99 / 1e3, 1)}
         if name == "proxy and bus":
@@ -162,7 +164,11 @@ def report(ages: dict[str, list[int]], lost: int) -> None:
     for at, label in enumerate(("p50", "p99")):
         added = points["proxy and bus"][at] - points["ib_async callback"][at]
         hop = points["raw pyzmq hop"][at]
-        figure = {"name": f"added by proxy and bus, {label}", "value_us": round(added / 1e3, 1), "ratio_to": "raw pyzmq hop"}
+        figure = {
+            "name": f"added by proxy and bus, {label}",
+            "value_us": round(added / 1e3, 1),
+            "ratio_to": "raw pyzmq hop",
+        }
         print(json.dumps({"bench": "upstream"} | figure | {"ratio": round(added / hop, 2)}))
 
 

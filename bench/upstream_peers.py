@@ -1,6 +1,6 @@
-"""The processes of `bench.upstream`: a Gateway reduced to the bytes of one bar stream and order acks, and a raw publisher.
+"""The processes of `bench.upstream`: a Gateway reduced to one bar stream and order acks, and a raw publisher.
 
-Each bar carries its sending time (CLOCK_MONOTONIC, ns) in its volume, so that any reader on this machine can tell its age.
+Each bar carries its sending time (CLOCK_MONOTONIC, ns) in its volume, so that any reader here can tell its age.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import zmq
 
 CONTRACT_FIELDS = (
     "SPY", "STK", "", "0", "", "SMART", "USD", "SPY", "SPY", "SPY", "756733", "0.01", "", "LMT,MKT", "SMART", "1", "0",
-    "SPDR S&P 500", "ARCA", "", "", "", "", "US/Eastern", "", "", "", "", "0", "", "", "", "26", "", "ETF", "1", "1", "100",
+    "SPDR S&P 500", "ARCA", "", "", "", "", "US/Eastern", "", "", "", "", "0", "", "", "", "26", "", "ETF", "1", "1",
+    "100",
 )  # fmt: skip
 
 
@@ -91,7 +92,7 @@ async def gateway(port: int, rate: float) -> None:
 
 def raw_publisher(endpoint: str, rate: float) -> None:
     """A bare pyzmq hop of the same size and rate: what the bus could at best add."""
-    socket = zmq.Context.instance().socket(zmq.PUB)
+    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUB)
     socket.bind(endpoint)
     print("ready", flush=True)
     padding = b" " * 300

@@ -150,7 +150,8 @@ class CoreWorld:
         settings = core_settings(Settings(), live_confirmed="")
         # Housekeeping is rare here, so that hours of market pass quickly.
         quiet = replace(settings.health, probe_interval_s=15.0)
-        self.settings: ProxySettings = replace(settings, **{"publish_s": 60.0, "health": quiet} | changes)
+        chosen: dict[str, Any] = {"publish_s": 60.0, "health": quiet} | changes
+        self.settings: ProxySettings = replace(settings, **chosen)
         self.core = ProxyCore(self.settings, self.now, START * SECOND)
         self.core.restore([], self.now)
         self.connected = False
@@ -207,7 +208,7 @@ class CoreWorld:
     def ask(self, op: str, /, expires_in_s: float | None = None, owner: str = "one", **args: Any) -> int:
         """Send one request; `answer` has the reply when it came."""
         number = next(self._requests)
-        body = convert(args, REQUEST_ARGS[op], op)
+        body: Any = convert(args, REQUEST_ARGS[op], op)
         self.core.receive_request("client", owner, Request(number, op, body, expires_in_s), self.now)
         self.perform()
         return number
