@@ -43,10 +43,14 @@ class _Session(Client):
     def __init__(self, wrapper: _Wrapper) -> None:
         super().__init__(wrapper)
         self._wrapper = wrapper
+        self._is_over = False
+        self.next_order_id = 0
         self._logger = _Silent("gateway_proxy.upstream.client")
         self.decoder.logger = _DecodeFaults(wrapper.deliver)
 
     def _onSocketHasData(self, data: bytes) -> None:
+        if self.is_over():
+            return
         buffer = self._data + data if self._data else data
         self._numBytesRecv += len(data)
         self._wrapper.bytes_arrived(len(data))
@@ -54,9 +58,7 @@ class _Session(Client):
         while len(buffer) - position > 4:
             (length,) = struct.unpack_from(">I", buffer, position)
             if length > FRAME_BYTES_MAX:
-                self._data = b""
-                self._wrapper.deliver(ev.DecodeFailed(f"frame of {length} bytes; the limit is {FRAME_BYTES_MAX}"))
-                self.conn.disconnect()
+                self._give_up(f"frame of {length} bytes; the limit is {FRAME_BYTES_MAX}")
                 return
             end = position + 4 + length
             if len(buffer) < end:
@@ -64,8 +66,12 @@ class _Session(Client):
             frame = buffer[position + 4 : end]
             position = end
             self._numMsgRecv += 1
-            self._receive_frame(frame)
-            if self.conn.transport is None:
+            try:
+                self._receive_frame(frame)
+            except Exception as fault:
+                # Whatever it was, the next frame is still in step.
+                self._wrapper.deliver(ev.DecodeFailed(f"{type(fault).__name__}: {fault}"[:200]))
+            if self.is_over():
                 return
         self._data = buffer[position:]
 
@@ -80,21 +86,27 @@ class _Session(Client):
         self.decoder.interpret(fields)
 
     def _handshake(self, version: str) -> None:
-        self._serverVersion = int(version)
-        if self._serverVersion < self.MinClientVersion:
-            self._wrapper.deliver(
-                ev.DecodeFailed(f"Gateway speaks version {version}; {self.MinClientVersion} is the oldest we read")
-            )
-            self.conn.disconnect()
+        if not version.isdigit() or int(version) < self.MinClientVersion:
+            self._give_up(f"the peer speaks version {version[:20]!r}; {self.MinClientVersion} is the oldest we read")
             return
-        self.decoder.serverVersion = self._serverVersion
+        self.decoder.serverVersion = self._serverVersion = int(version)
         self.connState = Client.CONNECTED
         self.startApi()
+
+    def is_over(self) -> bool:
+        """Given up: whatever still arrives is not read."""
+        return self._is_over
+
+    def _give_up(self, why: str) -> None:
+        self._is_over = True
+        self._data = b""
+        self._wrapper.deliver(ev.DecodeFailed(why))
+        self.conn.disconnect()
 
     def _await_ready(self, fields: list[str]) -> None:
         """A session is open when both nextValidId (9) and managedAccounts (15) have come."""
         if fields[0] == "9":
-            self._wrapper.next_order_id = int(fields[2])
+            self.next_order_id = int(fields[2])
             self._hasReqId = True
         elif fields[0] == "15":
             self._accounts = [account for account in fields[2].split(",") if account]
@@ -127,8 +139,7 @@ class _Wrapper:
     def __init__(self, deliver: Deliver, bytes_arrived: Callable[[int], None]) -> None:
         self.deliver = deliver
         self.bytes_arrived = bytes_arrived
-        self.next_order_id = 0
-        self._bars: list[ib.BarData] = []
+        self._bars: dict[int, list[ib.BarData]] = {}
         self.ib = SimpleNamespace(TimezoneTWS="US/Eastern")
         self.defaultTimezone = UTC
 
@@ -143,7 +154,6 @@ class _Wrapper:
         self.deliver(ev.ErrorReceived(reqId, code, text))
 
     def nextValidId(self, orderId: int) -> None:
-        self.next_order_id = orderId
         self.deliver(ev.NextOrderId(orderId))
 
     def currentTime(self, epoch_s: int) -> None:
@@ -181,12 +191,11 @@ class _Wrapper:
         self.deliver(ev.OptionParametersEnded(reqId))
 
     # -- market data
-    def historicalData(self, _reqId: int, bar: ib.BarData) -> None:
-        self._bars.append(bar)
+    def historicalData(self, reqId: int, bar: ib.BarData) -> None:
+        self._bars.setdefault(reqId, []).append(bar)
 
     def historicalDataEnd(self, reqId: int, _start: str, _end: str) -> None:
-        bars = tuple(translate.bar_in(bar, complete=True, live=False) for bar in self._bars)
-        self._bars.clear()
+        bars = tuple(translate.bar_in(bar, complete=True, live=False) for bar in self._bars.pop(reqId, []))
         self.deliver(ev.HistoryReceived(reqId, bars))
 
     def historicalDataUpdate(self, reqId: int, bar: ib.BarData) -> None:
@@ -294,7 +303,6 @@ class Upstream:
         self._client_id = client_id
         self._connect_timeout_s = connect_timeout_s
         self._deliver = deliver
-        self._wrapper = _Wrapper(deliver, self._count)
         self._session: _Session | None = None
         self._attempt: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -310,31 +318,30 @@ class Upstream:
         self._attempt = self._loop.create_task(self._open(), name="gateway-connect")
 
     async def _open(self) -> None:
-        session = _Session(self._wrapper)
+        session = _Session(_Wrapper(self._deliver, self._count))
         host, port = self._address
         closed = asyncio.get_running_loop().create_future()
         session.conn.disconnected += lambda _text: None if closed.done() else closed.set_result(None)
         opening = asyncio.ensure_future(session.connectAsync(host, port, self._client_id, self._connect_timeout_s))
         try:
             await asyncio.wait({opening, closed}, return_when=asyncio.FIRST_COMPLETED)
-            if not opening.done():
+            if closed.done():
                 self._fail(f"closed the connection during the handshake; is client id {self._client_id} in use?")
                 return
             opening.result()
         except TimeoutError:
-            self._fail("accepted the connection but never finished the API handshake")
+            self._fail("no API handshake in time")
             return
         except OSError as error:
-            self._fail(error.strerror or str(error), refused=isinstance(error, ConnectionRefusedError))
+            self._fail(error.strerror or str(error), refused=not isinstance(error, ConnectionResetError))
             return
         finally:
-            if not opening.done():
-                opening.cancel()
+            opening.cancel()
+            # Its exception, if any, has been dealt with or is of no more interest.
+            opening.add_done_callback(lambda task: task.cancelled() or task.exception())
         self._session = session
         session.apiEnd += self._closed
-        self._deliver(
-            ev.SessionOpened(session.serverVersion(), tuple(session.getAccounts()), self._wrapper.next_order_id)
-        )
+        self._deliver(ev.SessionOpened(session.serverVersion(), tuple(session.getAccounts()), session.next_order_id))
 
     def _fail(self, reason: str, *, refused: bool = False) -> None:
         host, port = self._address
@@ -345,9 +352,10 @@ class Upstream:
         self._deliver(ev.SessionClosed("the Gateway closed the connection"))
 
     def disconnect(self, reason: str) -> None:
-        """Drop the session or the attempt; reported as SessionClosed once."""
-        if self._attempt is not None and not self._attempt.done():
+        """Drop the session or the attempt; reported once, as SessionClosed or SessionFailed."""
+        if self._session is None and self._attempt is not None and not self._attempt.done():
             self._attempt.cancel()
+            self._fail(reason)
         if self._session is not None:
             session, self._session = self._session, None
             session.apiEnd -= self._closed
