@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from gateway_proxy.errors import UnknownOutcome as UnknownOutcome
     from gateway_proxy.logs import LogSettings as LogSettings
     from gateway_proxy.logs import start_logs as start_logs
+    from gateway_proxy.logs import stop_logs as stop_logs
 
 _HOME: dict[str, str] = {
     name: module
@@ -70,7 +71,7 @@ _HOME: dict[str, str] = {
         "gateway_proxy.bus.results": "Bars ChainTable",
         "gateway_proxy.bus.sequence": "Gap Restarted",
         "gateway_proxy.config": "apply_environment read_toml validate",
-        "gateway_proxy.logs": "LogSettings start_logs",
+        "gateway_proxy.logs": "LogSettings start_logs stop_logs",
         "gateway_proxy.errors": (
             "BadMessage BreakerOpen ConfigError Conflict ContractUnknown Expired GatewayTimeout GatewayUnavailable "
             "NoData PacingDelayed ProxyError ProxyUnreachable QueueFull Refused Rejected UnknownOutcome"
