@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CONFIG ?= configs/local.toml
 ARGS ?=
+SEEDS ?= 3
+HOURS ?= 6.5
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -91,6 +93,14 @@ fmt: $(READY)  ## rewrite the layout with ruff
 bench: $(READY)  ## one JSON line per figure (ARGS="bus pacing" for some of them)
 	@$(PY) -m bench $(ARGS)
 
+.PHONY: conformance
+conformance: $(READY)  ## ib_async, ib_insync and ibapi, each in an environment of its own, talk to the simulator (ARGS="ibapi" for one)
+	@$(PY) -m tests.conformance $(ARGS)
+
+.PHONY: simulate
+simulate: $(READY)  ## seeded trading days in virtual time, each run twice and compared: SEEDS=n HOURS=h
+	@$(PY) -m gateway_sim.simulate --seeds $(SEEDS) --hours $(HOURS) $(ARGS)
+
 # ---------------------------------------------------------------- house-keeping
 
 .PHONY: lock
@@ -101,5 +111,5 @@ lock: $(READY)  ## make requirements.lock again from pyproject.toml (needs uv)
 
 .PHONY: clean
 clean:  ## remove .venv and all caches
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	@rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,18 +1,18 @@
 """`python -m tests.conformance [CLIENT …]`: every client in its own environment against a fresh simulator each.
 
-Environments are made once under the user's cache directory (two of the clients overwrite each other's files, so they
-cannot share one). Exit code 0 if all conversations passed, 1 otherwise.
+Environments are made once, in `.cache/conformance` of the checkout (two of the clients overwrite each other's files, so
+they cannot share one). Exit code 0 if all conversations passed, 1 if one failed, 2 if an environment could not be made.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / ".cache" / "conformance"
 CLIENTS = {
     "ib_async": ("ib_async==2.1.0", ["with_ib.py", "ib_async"]),
     "ib_insync": ("ib_insync==0.9.86", ["with_ib.py", "ib_insync"]),
@@ -57,8 +57,7 @@ def converse(python: Path, script: list[str]) -> bool:
 def main() -> int:
     options = argparse.ArgumentParser(prog="tests.conformance", description=__doc__)
     options.add_argument("clients", nargs="*", metavar="CLIENT", help=f"of {', '.join(CLIENTS)} (default: all)")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gateway-sim-conformance"
-    options.add_argument("--environments", type=Path, default=cache, help=f"where to keep them (default {cache})")
+    options.add_argument("--environments", type=Path, default=CACHE, help=f"where to keep them (default {CACHE})")
     arguments = options.parse_args()
     unknown = [client for client in arguments.clients if client not in CLIENTS]
     if unknown:
@@ -67,7 +66,12 @@ def main() -> int:
     for client in arguments.clients or CLIENTS:
         requirement, script = CLIENTS[client]
         print(f"== {requirement}", flush=True)
-        results[client] = converse(environment(client, requirement, arguments.environments), script)
+        try:
+            python = environment(client, requirement, arguments.environments)
+        except subprocess.CalledProcessError as error:
+            print(f"{client}: no environment, {error.cmd[-1]} could not be installed", file=sys.stderr)
+            return 2
+        results[client] = converse(python, script)
     for client, good in results.items():
         print(f"{'passed' if good else 'FAILED'} {client}")
     return 0 if all(results.values()) else 1
