@@ -314,7 +314,8 @@ class Desk:
         if trade.advance(Event.LEAVE):
             trade.ending = why or trade.ending
             self._log("info", "leaving", trade, why=why)
-        args = {"client_order_id": trade.trade_id}
+        # The proxy only drops the exits of a held position when it is told to in so many words.
+        args = {"client_order_id": trade.trade_id, "exits": trade.bought > 0}
         question = Question("cancel", trade.trade_id)
         self._effects.append(Ask(question, "trade", "order.cancel", args, self._rules.orders.order_timeout_s))
 

@@ -242,7 +242,7 @@ def test_time_stop_cancels_the_exits_and_sells_what_is_held(make_world):
     gone = update_of(order, "filled", filled=10.0, take_profit=("cancelled", 0.0), stop_loss=("cancelled", 0.0))
     world.order(gone)
 
-    assert world.asked("order.cancel") == [{"client_order_id": order["client_order_id"]}]
+    assert world.asked("order.cancel") == [{"client_order_id": order["client_order_id"], "exits": True}]
     (closing,) = world.asked("order.place")
     assert (closing["action"], closing["quantity"], closing["limit_price"]) == ("SELL", 10, 2.0)
     assert closing["client_order_id"] == f"{order['client_order_id']}-x1"
@@ -259,7 +259,7 @@ def test_unfilled_entry_is_cancelled_after_its_bars(make_world):
     world.bar(3)
     world.order(update_of(order, "cancelled", take_profit=("cancelled", 0.0), stop_loss=("cancelled", 0.0)))
 
-    assert len(world.asked("order.cancel")) == 1
+    assert world.asked("order.cancel") == [{"client_order_id": order["client_order_id"], "exits": False}]
     assert world.core.desk.trades == []
 
 
