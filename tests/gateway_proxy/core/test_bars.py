@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from gateway_proxy.bus.messages import Contract
 from gateway_proxy.core import effects as fx
 from gateway_proxy.core import events as ev
 from tests.gateway_proxy.core.core_world import MINUTE, START, CoreWorld, minute_bar
@@ -256,5 +257,5 @@ def test_hours_that_have_run_out_are_asked_again(world: CoreWorld):
     world.advance(13 * 3_600)
 
     assert len(world.sent(fx.RequestContract)) > asked
-    details = world.core.directory.known(ev.Contract("SPY"))
+    details = world.core.directory.known(Contract("SPY"))
     assert details is not None and details.liquid_hours.startswith("20260617")
