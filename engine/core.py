@@ -239,6 +239,16 @@ class EngineCore:
         if not self._unknown and self._state != "ready":
             self._state = "ready"
             self._effects.append(Log("info", "engine ready", {"open": len(self.desk.trades)}))
+            self._tell_strange_positions()
+
+    def _tell_strange_positions(self) -> None:
+        """Options on our symbols that no trade of ours explains: they block entries, and a person should know."""
+        for key, position in self.positions.items():
+            symbol = position.contract.symbol
+            ours = symbol in self.rules.symbols and position.contract.sec_type == "OPT" and position.quantity != 0
+            if ours and self.desk.trade_on(symbol) is None:
+                facts = {"symbol": symbol, "position": key, "quantity": position.quantity}
+                self._effects.append(Log("warning", "position without a trade of this engine", facts))
 
     # ------------------------------------------------------------ decisions
 

@@ -15,6 +15,7 @@ from engine.closing import Closer
 from engine.effects import Ask, Effect, Failure, Log, Question, Reply
 from engine.exits import time_is_up
 from engine.guards import Guards
+from engine.ledger import CLOSING_MARK, trade_of
 from engine.proposal import propose
 from engine.rules import DeskRules
 from engine.sessions import NS_PER_S, MarketClock
@@ -205,6 +206,8 @@ class Desk:
 
     def receive_update(self, update: OrderUpdate, now: float) -> None:
         """What the proxy says about one order of this engine, live or after a restart of either side."""
+        if CLOSING_MARK in update.client_order_id and trade_of(update.client_order_id) not in self._by_id:
+            self._adopt_closing(update)
         if self._closer.receive_update(update, self._by_id):
             trade = self._by_id.get(self._closer.trade_of(update.client_order_id))
             if trade is not None and trade.phase is Phase.CLOSING:
@@ -241,6 +244,19 @@ class Desk:
         self._guards.trade_adopted(update.symbol)
         self._log("info", "trade adopted", trade, state=update.state, filled=update.filled)
         return trade
+
+    def _adopt_closing(self, update: OrderUpdate) -> None:
+        """A closing order of an earlier life that is still alive: what it sells is what that trade held."""
+        if update.state in TERMINAL or update.symbol in self._current or update.engine != self._engine:
+            return
+        bar_ns = self._bar_ns.get(update.symbol, 0)
+        trade_id = trade_of(update.client_order_id)
+        trade = Trade(trade_id, update.symbol, None, bar_ns, Phase.CLOSING, "adopted", adopted=True)
+        trade.contract, trade.quantity, trade.bought = update.contract, update.quantity, float(update.quantity)
+        trade.opened_bar_ns, trade.closing_alive = bar_ns, update.client_order_id
+        self._keep(trade)
+        self._guards.trade_adopted(update.symbol)
+        self._log("info", "trade adopted", trade, state="closing", filled=update.filled)
 
     def _tell_fills(self, trade: Trade, update: OrderUpdate, bought: float, sold: float) -> None:
         if trade.bought > bought:

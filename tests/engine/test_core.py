@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -246,6 +246,38 @@ def test_time_stop_cancels_the_exits_and_sells_what_is_held(make_world):
     (closing,) = world.asked("order.place")
     assert (closing["action"], closing["quantity"], closing["limit_price"]) == ("SELL", 10, 2.0)
     assert closing["client_order_id"] == f"{order['client_order_id']}-x1"
+
+
+def test_restarted_engine_adopts_a_closing_order_and_closes_again_when_it_dies(make_world):
+    """The bracket is over and not among the open orders; the closing order alone tells what is still held."""
+    first = make_world({1: "BUY"}).start()
+    first.bar(1)
+    (order,) = first.asked("order.bracket")
+    closing = {**order, "client_order_id": f"{order['client_order_id']}-x1"}
+    alive = replace(update_of(closing, "working"), legs=(), action="SELL")
+    again = make_world({2: "BUY"})
+    again.answers["orders.open"] = lambda ask: {"orders": [asdict(alive)]}
+
+    again.start()
+    again.bar(2)
+    again.order(replace(alive, state="cancelled", filled=4.0))
+
+    (second,) = again.asked("order.place")
+    assert (second["client_order_id"], second["quantity"]) == (f"{order['client_order_id']}-x2", 6)
+    again.order(replace(alive, client_order_id=second["client_order_id"], state="filled", filled=6.0))
+    assert again.core.desk.trades == []
+
+
+def test_unexplained_option_position_is_told_at_start_up(make_world):
+    """Nobody else will look after it."""
+    world = make_world({})
+    contract = {"symbol": "SPY", "sec_type": "OPT", "last_trade_date": "20260618", "strike": 600.0, "right": "C"}
+    held = {"account": "DU1", "contract": contract, "quantity": 2.0, "average_cost": 200.0}
+    world.answers["positions"] = lambda ask: {"positions": [held]}
+
+    world.start()
+
+    assert world.logs("position without a trade of this engine")[0]["position"] == "SPY.20260618.C.600"
 
 
 def test_unfilled_entry_is_cancelled_after_its_bars(make_world):
