@@ -16,7 +16,8 @@ from gateway_proxy.bus.runtime import default_runtime_dir
 from gateway_proxy.bus.server import BusServer
 from gateway_proxy.core.events import UpstreamEvent
 from gateway_proxy.core.order_path import OrderPathSettings
-from gateway_proxy.core.proxy import ProxyCore, ProxySettings
+from gateway_proxy.core.parts import ProxySettings
+from gateway_proxy.core.proxy import ProxyCore
 from gateway_proxy.ibc import IbcLine
 from gateway_proxy.journal import Journal
 from gateway_proxy.pacing_memory import PacingMemory

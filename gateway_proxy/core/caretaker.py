@@ -12,6 +12,7 @@ from gateway_proxy.core import events as ev
 from gateway_proxy.core.canary import Canary
 from gateway_proxy.core.farms import CONNECTIVITY
 from gateway_proxy.core.health import GatewayState
+from gateway_proxy.core.parts import Parts
 from gateway_proxy.core.recovery import Recovery, RecoverySettings
 from gateway_proxy.core.scheduler import Lane, RequestClass
 from gateway_proxy.core.verdict import Finding, Verdict
@@ -20,7 +21,6 @@ from gateway_proxy.errors import QueueFull
 
 if TYPE_CHECKING:
     from gateway_proxy.core.bars import BarService
-    from gateway_proxy.core.proxy import ProxyCore
     from gateway_proxy.core.quotes import QuoteBook
 
 #: How often lasting causes, windows and the age of account values are looked at, as a share of the shortest of them.
@@ -32,7 +32,7 @@ class Caretaker:
     """Feed it connectivity notices and time; it mends through the services of the core."""
 
     def __init__(
-        self, core: ProxyCore, settings: RecoverySettings, windows: WindowSettings, recovery: Recovery, *,
+        self, core: Parts, settings: RecoverySettings, windows: WindowSettings, recovery: Recovery, *,
         timeout_s: float, now: float,
     ) -> None:  # fmt: skip
         self._core = core

@@ -6,37 +6,20 @@ Feed it with `receive_…`, perform `effects()` in their order, call `handle_tim
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, get_args
 
 from gateway_proxy.bus import topics
-from gateway_proxy.bus.messages import Mode, Request
+from gateway_proxy.bus.messages import Request
 from gateway_proxy.core import effects as fx
 from gateway_proxy.core import events as ev
-from gateway_proxy.core.account import AccountBook
-from gateway_proxy.core.bars import BarService, BarSettings
-from gateway_proxy.core.breaker import Breakers, BreakerSettings
 from gateway_proxy.core.caretaker import Caretaker
-from gateway_proxy.core.chain_topics import ChainTopics
-from gateway_proxy.core.chains import ChainDesk, ChainSettings
-from gateway_proxy.core.contracts import ContractDirectory, OptionParameters, parse
-from gateway_proxy.core.desk import FIRST_REQUEST_ID, Desk, Outcome
-from gateway_proxy.core.errands import Errands
-from gateway_proxy.core.findings import Findings
-from gateway_proxy.core.health import GatewayHealth, GatewayState, HealthSettings
-from gateway_proxy.core.history import History
-from gateway_proxy.core.latency import LatencyBook
-from gateway_proxy.core.market_time import MarketTime
-from gateway_proxy.core.order_path import OrderPath, OrderPathSettings
-from gateway_proxy.core.questions import Desks
-from gateway_proxy.core.quote_topics import QuoteTopics
-from gateway_proxy.core.quotes import QuoteBook, QuoteSettings
-from gateway_proxy.core.recovery import Recovery, RecoverySettings
+from gateway_proxy.core.contracts import parse
+from gateway_proxy.core.desk import FIRST_REQUEST_ID, Outcome
+from gateway_proxy.core.health import GatewayState
+from gateway_proxy.core.parts import Parts, ProxySettings
 from gateway_proxy.core.request_ops import RequestOps
-from gateway_proxy.core.scheduler import Lane, PacingSettings, RequestClass, Scheduler
-from gateway_proxy.core.sessions import is_open
+from gateway_proxy.core.scheduler import Lane, RequestClass
 from gateway_proxy.core.symptoms import Symptoms
-from gateway_proxy.core.windows import WindowSettings
 from gateway_proxy.core.witness import Vitals, Witness
 from gateway_proxy.errors import BadMessage, ProxyError, QueueFull
 
@@ -44,74 +27,20 @@ HISTORY_CLASSES: Final = (RequestClass.HISTORY_SMALL, RequestClass.HISTORY_LARGE
 ORDER_EVENTS: Final = (*get_args(ev.OrderEvent), ev.NextOrderId)
 
 
-@dataclass(frozen=True, slots=True)
-class ProxySettings:
-    """Everything the core needs to know. Process durations are already in seconds of the proxy's clock."""
-
-    mode: Mode
-    simulated: bool
-    health: HealthSettings
-    breaker: BreakerSettings
-    pacing: PacingSettings
-    bars: BarSettings
-    quotes: QuoteSettings
-    chain: ChainSettings
-    order_path: OrderPathSettings
-    recovery: RecoverySettings
-    windows: WindowSettings
-    retry_s: float
-    retry_max_s: float
-    publish_s: float  # how often the health topics are repeated
-    request_timeout_s: float  # the deadline of a request that names none
-    slow_s: float  # an answer that took longer is slow
-    answer_timeout_s: float  # the Gateway's time for a contract or option-parameter request
-
-
-class ProxyCore:
+class ProxyCore(Parts):
     """One life of the proxy."""
 
     def __init__(self, settings: ProxySettings, now: float, wall_ns: int) -> None:
-        self._settings = settings
-        self._started = now, wall_ns
-        self.time = MarketTime(simulated=settings.simulated)
-        self.scheduler = Scheduler(settings.pacing)
-        self.health = GatewayHealth(settings.health, settings.retry_s, settings.retry_max_s, now)
-        self.latency = LatencyBook()
-        self.findings = Findings(self.latency)
-        self.breakers = Breakers(settings.breaker)
+        super().__init__(settings, now, wall_ns, record=self._record)
         self.witness = Witness(settings.slow_s)
-        self.desk = Desk(self.scheduler, self.breakers, why_silent=self.health.why_silent, record=self._record)
-        self.errands = Errands(self.desk.is_queued)
-        self._woken: list[str] = []
-        self.directory = ContractDirectory(self.desk, self._wake, settings.answer_timeout_s)
-        parameters = OptionParameters(self.desk, self._wake, settings.answer_timeout_s)
-        self.recovery = Recovery(settings.recovery, lambda: self.orders.is_busy)
-        self.quotes = QuoteBook(
-            self.desk, self.time, self._wake, settings.quotes, in_session=self.in_session, found=self.findings.add,
-            recovery=self.recovery,
-        )  # fmt: skip
-        self.bars = BarService(
-            self.desk, self.directory, self.time, settings.bars, wake=self._wake, in_session=self.in_session,
-            found=self.findings.add, recovery=self.recovery,
-        )  # fmt: skip
-        self.history = History(self.desk, self._wake, settings.bars.timeout_s)
-        chains = ChainDesk(
-            self.directory, parameters, self.quotes, self.time, settings.chain, last_close=self.bars.last_close
-        )
-        self.account = AccountBook(settings.publish_s)
-        self.chain_topics = ChainTopics(chains, settings.chain, self._topic_failed)
-        self.quote_topics = QuoteTopics(self.directory, self.quotes, self._topic_failed)
-        self.orders = OrderPath(
-            settings.order_path, settings.mode, self.scheduler, self.desk, self.directory, self.quotes
-        )
         self.caretaker = Caretaker(
             self, settings.recovery, settings.windows, self.recovery, timeout_s=settings.bars.timeout_s, now=now
         )
-        desks = Desks(self.directory, self.history, self.bars, self.quotes, chains, settings.chain, self.time)
-        self.ops = RequestOps(self, desks, settings.request_timeout_s)
+        self.ops = RequestOps(
+            self, self.desks, settings.request_timeout_s, symptoms=self.symptoms, care=self.caretaker.body
+        )
         self._publish_at = now
         self._services_open = False
-        self._now = now
         self._effects: list[fx.Effect] = []
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             ev.SessionOpened: self._session_opened,
@@ -228,11 +157,6 @@ class ProxyCore:
         self._tell(fx.RequestMarketDataType(1), now)
         self._tell(fx.RequestPositions(), now)
         self._tell(fx.RequestAccountUpdates(self.trading_account), now)
-
-    @property
-    def trading_account(self) -> str:
-        """Whose values and orders are ours; known as soon as a session is open."""
-        return self._settings.order_path.orders.account or self.health.accounts[0]
 
     def _tell(self, call: fx.Call, now: float) -> None:
         """Part of opening a session; one that cannot even be asked for is dropped and opened again later."""
@@ -365,7 +289,7 @@ class ProxyCore:
         self._effects += self.orders.effects(self._now)
         for piece in (
             self.health, self.desk, self.bars, self.quotes, self.chain_topics, self.account, self.errands,
-            self.findings, self.recovery, self.caretaker,
+            self.findings, self.recovery, self.caretaker, self.ops,
         ):  # fmt: skip
             self._effects += piece.effects()
 
@@ -374,18 +298,6 @@ class ProxyCore:
             self._publish_health(self._now)
         done, self._effects = self._effects, []
         return done
-
-    def reply(self, reply: fx.Reply) -> None:
-        self._effects.append(reply)
-
-    def publish(self, message: fx.Publish) -> None:
-        self._effects.append(message)
-
-    def _wake(self, key: str) -> None:
-        self._woken.append(key)
-
-    def _topic_failed(self, topic: str, failure: ProxyError) -> None:
-        self.findings.topic_failed(topic, failure, self._now)
 
     # ------------------------------------------------------------ time
 
@@ -415,22 +327,6 @@ class ProxyCore:
         self._settle(now)
 
     # ------------------------------------------------------------ facts
-
-    def wall_ns(self, now: float) -> int:
-        """The Gateway's clock; until it is known, our own as of the start."""
-        if self.time.is_known:
-            return self.time.wall_ns(now)
-        started, wall_ns = self._started
-        return wall_ns + int((now - started) * 1e9)
-
-    def in_session(self, key: str, now: float) -> bool:
-        try:
-            details = self.directory.find(parse(key), "proxy", now, lane=Lane.BACKFILL)
-        except ProxyError:
-            return False
-        if details is None:
-            return False
-        return is_open(details.liquid_hours, details.time_zone, self.time.wall_ns(now)) is not False
 
     def _publish_health(self, now: float) -> None:
         for topic, body in self.ops.health_bodies(now).items():

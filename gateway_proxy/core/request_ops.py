@@ -6,7 +6,7 @@ What needs the Gateway becomes an errand; the rest is answered at once from what
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -18,14 +18,13 @@ from gateway_proxy.core.diagnosis import diagnose
 from gateway_proxy.core.errands import Errand
 from gateway_proxy.core.health import GatewayState
 from gateway_proxy.core.history import duration_for
+from gateway_proxy.core.parts import Parts
 from gateway_proxy.core.questions import BarsErrand, ChainErrand, ContractErrand, Desks, QuoteErrand
 from gateway_proxy.core.rules import history_class, history_keys
 from gateway_proxy.core.scheduler import Job, Keys, Lane, RequestClass
+from gateway_proxy.core.symptoms import Symptoms
 from gateway_proxy.core.verdict import Finding, Verdict
 from gateway_proxy.errors import BadMessage, GatewayUnavailable, Refused
-
-if TYPE_CHECKING:
-    from gateway_proxy.core.proxy import ProxyCore
 
 ENGINES_MAX: Final = 256
 _DIALLED = frozenset({GatewayState.READY, GatewayState.DEGRADED})
@@ -34,8 +33,14 @@ _DIALLED = frozenset({GatewayState.READY, GatewayState.DEGRADED})
 class RequestOps:
     """Answers one request at a time; raises the ProxyError that refuses it."""
 
-    def __init__(self, core: ProxyCore, desks: Desks, timeout_s: float) -> None:
+    def __init__(
+        self, core: Parts, desks: Desks, timeout_s: float, *,
+        symptoms: Callable[[float], Symptoms], care: Callable[[float], dict[str, Any]],
+    ) -> None:  # fmt: skip
         self._core = core
+        self._symptoms = symptoms
+        self._care = care
+        self._effects: list[fx.Effect] = []
         self._desks = desks
         self._timeout_s = timeout_s
         self._engines: dict[str, dict[str, Any]] = {}
@@ -61,7 +66,7 @@ class RequestOps:
         make_errand = self._errands.get(request.op)
         if make_errand is None:
             body = self._answers[request.op](request, now)
-            core.reply(fx.Reply(client, request.id, body=body))
+            self._effects.append(fx.Reply(client, request.id, body=body))
             return
         deadline = now + (request.expires_in_s or self._timeout_s)
         errand = make_errand(client, request, owner, deadline, now)
@@ -74,6 +79,10 @@ class RequestOps:
             text = f"the Gateway session is {health.state.value}: {health.reason or 'starting'}"
             verdict = None if health.verdict is Verdict.OK else health.verdict.value
             raise GatewayUnavailable(text, retry_in_s=1.0, verdict=verdict)
+
+    def effects(self) -> list[fx.Effect]:
+        done, self._effects = self._effects, []
+        return done
 
     # ------------------------------------------------------------ answers
 
@@ -97,7 +106,7 @@ class RequestOps:
     def _diagnose(self, now: float) -> dict[str, Any]:
         """The cause by the decision table, the sign that decided, and everything it was decided on."""
         core = self._core
-        symptoms = core.symptoms(now)
+        symptoms = self._symptoms(now)
         verdict, sign = diagnose(symptoms)
         evidence = {
             "gateway": self._gateway(now),
@@ -115,7 +124,7 @@ class RequestOps:
             self._engines[args.name] = args.body
             self._core.orders.receive_heartbeat(args.name, now)
         topic = topics.health_engine(args.name) if args.kind == "engine" else topics.health_process(args.name)
-        self._core.publish(fx.Publish(topic, "health", args.body | {"name": args.name}))
+        self._effects.append(fx.Publish(topic, "health", args.body | {"name": args.name}))
         return {}
 
     def _explain(self, request: Request, now: float) -> dict[str, Any]:
@@ -157,7 +166,7 @@ class RequestOps:
             "clock_skew_s": core.time.skew_s,
             "market_time_ns": core.time.wall_ns(now),
             "open_requests": core.desk.open_count(),
-            **core.caretaker.body(now),
+            **self._care(now),
         }
 
     def health_bodies(self, now: float) -> dict[str, dict[str, Any]]:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from gateway_proxy.bus.topics import BAR_SECONDS
 from gateway_proxy.core.bars import StreamState
 from gateway_proxy.core.desk import Outcome
 from gateway_proxy.core.health import GatewayState
+from gateway_proxy.core.parts import Parts
 from gateway_proxy.core.scheduler import RequestClass
 from gateway_proxy.core.symptoms import Ending, Notice, Symptoms
 from gateway_proxy.core.verdict import Verdict
-
-if TYPE_CHECKING:
-    from gateway_proxy.core.proxy import ProxyCore
 
 NOTICES_KEPT: Final = 200
 ENDINGS_KEPT: Final = 100
@@ -96,7 +94,7 @@ class Witness:
                 return seen
         return None
 
-    def symptoms(self, core: ProxyCore, now: float) -> Symptoms:
+    def symptoms(self, core: Parts, now: float) -> Symptoms:
         """Everything known now; what only a second client can know stays None."""
         health, vitals = core.health, self._vitals
         is_open = health.state in (GatewayState.SYNCHRONIZING, GatewayState.READY, GatewayState.DEGRADED)
@@ -131,13 +129,13 @@ class Witness:
         )
 
     @staticmethod
-    def _round_trip(core: ProxyCore, now: float) -> Ending | None:
+    def _round_trip(core: Parts, now: float) -> Ending | None:
         if core.health.is_mute(now):
             return Ending.TIMEOUT
         return Ending.OK if core.health.rtt_s is not None else None
 
 
-def _newest_bar_age(core: ProxyCore, now: float) -> float | None:
+def _newest_bar_age(core: Parts, now: float) -> float | None:
     """Age of the end of the newest bar over all live streams of open markets, market seconds."""
     ages = [
         (core.time.wall_ns(now) - bar.start_ns) / 1e9 - BAR_SECONDS[stream.size]

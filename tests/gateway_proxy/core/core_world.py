@@ -19,7 +19,8 @@ from gateway_proxy.bus.codec import convert
 from gateway_proxy.bus.messages import REQUEST_ARGS, TRADE_ARGS, Bar, Contract, Request
 from gateway_proxy.core import effects as fx
 from gateway_proxy.core import events as ev
-from gateway_proxy.core.proxy import ProxyCore, ProxySettings
+from gateway_proxy.core.parts import ProxySettings
+from gateway_proxy.core.proxy import ProxyCore
 from gateway_proxy.errors import ProxyError
 from gateway_proxy.settings import Settings
 
