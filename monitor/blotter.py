@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from monitor import changes, lights, readings
 from monitor.bodies import Body, contract_key, flag, number, text, whole
@@ -19,9 +19,11 @@ ORDER_LIFE_MAX = 30
 
 @dataclass(slots=True)
 class SeenOrder:
+    """`view` is made when news comes, not when somebody looks: looks are far more frequent."""
+
     body: Body
-    heard_at: float
-    life: list[tuple[int, str, str]] = field(default_factory=list)
+    life: list[tuple[int, str, str]]
+    view: OrderView
 
 
 class Blotter:
@@ -30,32 +32,30 @@ class Blotter:
         self.orders_total = 0
         self.fills_total = 0
         self._orders: OrderedDict[str, SeenOrder] = OrderedDict()
-        self._fills: OrderedDict[str, Body] = OrderedDict()
+        self._fills: OrderedDict[str, tuple[Body, FillView]] = OrderedDict()
         self._positions: OrderedDict[str, Body] = OrderedDict()
 
-    def receive_order(self, body: Body, now: float, wall_ns: int) -> Iterable[Telling]:
+    def receive_order(self, body: Body, wall_ns: int) -> Iterable[Telling]:
         """Returns what is new in it. Without a client_order_id it is ignored."""
         ref = text(body, "client_order_id")
         if not ref:
             return ()
         seen = self._orders.pop(ref, None)
-        before = seen.body if seen else None
         if seen is None:
             self.orders_total += 1
-            seen = SeenOrder(body, now)
-        seen.body, seen.heard_at = body, now
+        life = seen.life if seen else []
         state = text(body, "state")
-        if not seen.life or seen.life[-1][1] != state:
-            seen.life.append((whole(body, "time_ns") or wall_ns, state, text(body, "reason")))
-            del seen.life[:-ORDER_LIFE_MAX]
-        self._orders[ref] = seen
+        if not life or life[-1][1] != state:
+            life.append((whole(body, "time_ns") or wall_ns, state, text(body, "reason")))
+            del life[:-ORDER_LIFE_MAX]
+        self._orders[ref] = SeenOrder(body, life, _order_view(body, life))
         if len(self._orders) > self.orders_max:
             self._drop_one()
-        return changes.of_order(before, body)
+        return changes.of_order(seen.body if seen else None, body)
 
     def _drop_one(self) -> None:
         """The oldest order that is over; the oldest of all only if every one is still open."""
-        over = (ref for ref, seen in self._orders.items() if not _order_view(seen, 0.0).open)
+        over = (ref for ref, seen in self._orders.items() if not seen.view.open)
         del self._orders[next(over, next(iter(self._orders)))]
 
     def receive_fill(self, body: Body, wall_ns: int) -> Iterable[Telling]:
@@ -66,10 +66,10 @@ class Blotter:
         before = self._fills.pop(exec_id, None)
         if before is None:
             self.fills_total += 1
-        self._fills[exec_id] = {"time_ns": wall_ns, **body}
+        self._fills[exec_id] = body, readings.fill(body, wall_ns)
         if len(self._fills) > self.fills_max:
             self._fills.popitem(last=False)
-        return changes.of_fill(before, body)
+        return changes.of_fill(before[0] if before else None, body)
 
     def receive_position(self, body: Body) -> None:
         key = contract_key(body)
@@ -82,14 +82,14 @@ class Blotter:
         """After a restart the proxy tells all positions again; those it does not tell are gone."""
         self._positions.clear()
 
-    def orders(self, now: float) -> tuple[OrderView, ...]:
+    def orders(self) -> tuple[OrderView, ...]:
         """Open orders first, each group the newest first."""
-        views = [_order_view(seen, now) for seen in reversed(self._orders.values())]
+        views = [seen.view for seen in reversed(self._orders.values())]
         return tuple(sorted(views, key=lambda order: not order.open))
 
     def fills(self) -> tuple[FillView, ...]:
         """The newest first."""
-        return tuple(readings.fill(body, 0) for body in reversed(self._fills.values()))
+        return tuple(view for _, view in reversed(self._fills.values()))
 
     def positions(self) -> tuple[PositionView, ...]:
         """Those that are not flat, by contract."""
@@ -97,8 +97,7 @@ class Blotter:
         return tuple(position for position in held if position.quantity)
 
 
-def _order_view(seen: SeenOrder, now: float) -> OrderView:
-    body = seen.body
+def _order_view(body: Body, life: list[tuple[int, str, str]]) -> OrderView:
     state = text(body, "state")
     legs = readings.legs(body)
     return OrderView(
@@ -115,6 +114,5 @@ def _order_view(seen: SeenOrder, now: float) -> OrderView:
         open=lights.is_open(state) or any(lights.is_open(leg.state) for leg in legs),
         light=lights.of_order(state),
         legs=legs,
-        life=tuple(seen.life),
-        age_s=now - seen.heard_at,
+        life=tuple(life),
     )

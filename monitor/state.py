@@ -117,7 +117,7 @@ class MonitorState:
         processes = tuple(
             readings.process(name, body, now - at) for name, (body, at) in sorted(self._processes.items())
         )
-        orders = self._blotter.orders(now)
+        orders = self._blotter.orders()
         problems = find_problems(
             state, self._silent or "", gateway, pacing, breakers, streams, engines, processes, orders
         )
@@ -200,12 +200,12 @@ class MonitorState:
             if compare is not None:
                 self.tell(compare(before, body), wall_ns)
         else:
-            tellings = self._fold_trade(topic, body, now, wall_ns, news)
+            tellings = self._fold_trade(topic, body, wall_ns, news)
             self.tell(tellings if news else (), wall_ns)
 
-    def _fold_trade(self, topic: str, body: Body, now: float, wall_ns: int, news: bool) -> Iterable[Telling]:
+    def _fold_trade(self, topic: str, body: Body, wall_ns: int, news: bool) -> Iterable[Telling]:
         if topic.startswith("orders/"):
-            return self._blotter.receive_order(body, now, wall_ns)
+            return self._blotter.receive_order(body, wall_ns)
         if topic == topics.FILLS:
             return self._blotter.receive_fill(body, wall_ns)
         if topic == topics.POSITIONS:

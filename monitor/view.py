@@ -236,7 +236,6 @@ class OrderView:
     light: Light
     legs: tuple[LegView, ...]
     life: tuple[tuple[int, str, str], ...]
-    age_s: float
 
 
 @dataclass(frozen=True, slots=True)
