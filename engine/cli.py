@@ -17,14 +17,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one engine until SIGTERM or Ctrl-C, or one of the commands about the past."""
     options = _parser().parse_args(arguments)
     try:
-        if options.command is None:
+        if options.command is None and options.replay is None:
             return _run(options)
         # Loaded here: running an engine needs none of it.
         from engine.replay import commands
 
         command = {"replay": commands.replay_bars, "sweep": commands.sweep_grid, "fetch": commands.fetch_bars,
-                   "repeat": commands.repeat_recording}[options.command]  # fmt: skip
-        return command(options)
+                   "repeat": commands.repeat_recording}  # fmt: skip
+        if options.command is None:
+            options.bars, options.html, options.decisions = options.replay, None, None
+        return command[options.command or "replay"](options)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return EXIT_CONFIG
@@ -43,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     _engine_options(parser, None)
+    parser.add_argument("--replay", nargs="+", metavar="FILE", help="short for the command `replay`")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     replay = commands.add_parser("replay", help="play recorded bars to the engine and report what it would have done")
     _engine_options(replay, argparse.SUPPRESS)

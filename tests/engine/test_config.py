@@ -8,7 +8,9 @@ import pytest
 
 from engine.cli import main
 from engine.config import load
+from engine.replay import tape
 from gateway_proxy import ConfigError
+from tests.engine.conftest import make_bar
 
 GOOD = '[engines.alpha]\nstrategy = "scalp"\nsymbols = ["SPY", "QQQ"]\n'
 
@@ -79,6 +81,21 @@ def test_command_ends_with_2_and_one_line_for_a_wrong_file(tmp_path, capsys):
 
     assert code == 2
     assert "no such file" in capsys.readouterr().err
+
+
+def test_replay_is_a_command_and_a_flag(tmp_path, capsys):
+    """Both print the same summary."""
+    config, bars = write(tmp_path, GOOD), tmp_path / "bars.jsonl"
+    tape.write(bars, [tape.TapeBar("SPY", make_bar(minute)) for minute in range(60)])
+
+    codes = [
+        main(["replay", "--config", str(config), str(bars)]),
+        main(["--config", str(config), "--replay", str(bars)]),
+    ]
+
+    first, second = capsys.readouterr().out.splitlines()
+    assert (codes, first) == ([0, 0], second)
+    assert '"decisions":60' in first
 
 
 @pytest.mark.parametrize("name", ["local", "paper", "live"])
