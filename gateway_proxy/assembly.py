@@ -62,6 +62,7 @@ def core_settings(settings: Settings, *, live_confirmed: str) -> ProxySettings:
     return ProxySettings(
         mode=settings.trading.mode,
         simulated=settings.simulator.enabled or speed != 1.0,
+        client_id=settings.gateway.client_id,
         health=replace(
             health,
             probe_interval_s=health.probe_interval_s * speed,

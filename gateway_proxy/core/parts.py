@@ -36,6 +36,7 @@ class ProxySettings:
 
     mode: Mode
     simulated: bool
+    client_id: int
     health: HealthSettings
     breaker: BreakerSettings
     pacing: PacingSettings
@@ -65,6 +66,7 @@ class Parts:
         record: Callable[[RequestClass, Outcome, float], None],
     ) -> None:
         self._settings = settings
+        self.client_id = settings.client_id
         self._started = now, wall_ns
         self.time = MarketTime(simulated=settings.simulated)
         self.scheduler = Scheduler(settings.pacing)

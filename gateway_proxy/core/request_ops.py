@@ -162,6 +162,7 @@ class RequestOps:
         age = None if health.last_heard is None else round(now - health.last_heard, 3)
         return body | {
             "mode": core.orders.mode,
+            "client_id": core.client_id,
             "last_message_age_s": age,
             "clock_skew_s": core.time.skew_s,
             "market_time_ns": core.time.wall_ns(now),
