@@ -7,7 +7,6 @@ places nothing, and is gone within seconds.
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -41,10 +40,11 @@ class SidecarReport:
 
 def ask(host: str, port: int, client_id: int) -> SidecarReport:
     """One visit; blocks for at most HANDSHAKE_S + ROUND_TRIP_S + HISTORY_S. Not to be called inside a running loop."""
-    return asyncio.run(_visit(host, port, client_id))
+    return asyncio.run(visit(host, port, client_id))
 
 
-async def _visit(host: str, port: int, client_id: int) -> SidecarReport:
+async def visit(host: str, port: int, client_id: int) -> SidecarReport:
+    """The same on a loop that runs already."""
     events: asyncio.Queue[ev.UpstreamEvent] = asyncio.Queue(maxsize=10_000)
     upstream = Upstream(host, port, client_id, connect_timeout_s=HANDSHAKE_S, deliver=events.put_nowait)
     upstream.connect()
@@ -52,12 +52,12 @@ async def _visit(host: str, port: int, client_id: int) -> SidecarReport:
         opened = await _next(events, (ev.SessionOpened, ev.SessionFailed), HANDSHAKE_S + 1.0)
         if not isinstance(opened, ev.SessionOpened):
             return _not_let_in(opened)
-        began = time.monotonic()
+        began = asyncio.get_running_loop().time()
         upstream.send(fx.RequestTime())
         clock = await _next(events, (ev.CurrentTime,), ROUND_TRIP_S)
         if not isinstance(clock, ev.CurrentTime):
             return SidecarReport(False, Ending.OK, Ending.TIMEOUT)
-        took_ms = round((time.monotonic() - began) * 1e3, 1)
+        took_ms = round((asyncio.get_running_loop().time() - began) * 1e3, 1)
         history, why = await _history(upstream, events, clock.epoch_s)
         return SidecarReport(False, Ending.OK, Ending.OK, history, took_ms, clock.epoch_s, why)
     finally:
@@ -66,7 +66,7 @@ async def _visit(host: str, port: int, client_id: int) -> SidecarReport:
 
 def _not_let_in(answer: ev.UpstreamEvent | None) -> SidecarReport:
     if isinstance(answer, ev.SessionFailed):
-        silent = "never finished" in answer.reason
+        silent = "in time" in answer.reason
         return SidecarReport(answer.refused, Ending.TIMEOUT if silent else Ending.REFUSED, why=answer.reason)
     return SidecarReport(False, Ending.TIMEOUT, why="the handshake did not end")
 
@@ -79,13 +79,13 @@ async def _history(
     call = fx.RequestHistory(
         _HISTORY_ID, CANARY, "120 S", "1 min", "TRADES", rth=False, end=end.strftime("%Y%m%d-%H:%M:%S")
     )
-    began = time.monotonic()
+    began = asyncio.get_running_loop().time()
     upstream.send(call)
     answer = await _next(events, (ev.HistoryReceived, ev.ErrorReceived), HISTORY_S, req_id=_HISTORY_ID)
     if isinstance(answer, ev.HistoryReceived):
         if not answer.bars:
             return Ending.EMPTY, ""
-        return (Ending.SLOW if time.monotonic() - began > HISTORY_S / 2 else Ending.OK), ""
+        return (Ending.SLOW if asyncio.get_running_loop().time() - began > HISTORY_S / 2 else Ending.OK), ""
     if isinstance(answer, ev.ErrorReceived):
         return (Ending.EMPTY if "no data" in answer.text.lower() else Ending.REFUSED), f"{answer.code}: {answer.text}"
     upstream.send(fx.CancelHistory(_HISTORY_ID))
@@ -99,8 +99,8 @@ async def _next(
     req_id: int | None = None,
 ) -> ev.UpstreamEvent | None:
     """The next event of one of these kinds (and of this request), None when the time is up."""
-    deadline = time.monotonic() + timeout_s
-    while (left_s := deadline - time.monotonic()) > 0:
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    while (left_s := deadline - asyncio.get_running_loop().time()) > 0:
         try:
             event = await asyncio.wait_for(events.get(), left_s)
         except TimeoutError:

@@ -325,7 +325,9 @@ class Upstream:
         opening = asyncio.ensure_future(session.connectAsync(host, port, self._client_id, self._connect_timeout_s))
         try:
             await asyncio.wait({opening, closed}, return_when=asyncio.FIRST_COMPLETED)
-            if closed.done():
+            # When its time is up the library closes the socket itself, and says so one turn later.
+            await asyncio.sleep(0)
+            if closed.done() and not opening.done():
                 self._fail(f"closed the connection during the handshake; is client id {self._client_id} in use?")
                 return
             opening.result()

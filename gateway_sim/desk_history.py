@@ -32,6 +32,7 @@ TOO_MANY_TEXT = (
     "Error processing request.-'bS' : cause - Only {limit} simultaneous API historical data requests allowed."
 )
 DUPLICATE_TEXT = "Error processing request.-'bS' : cause - Duplicate ticker ID for API historical data query"
+DELAYED_S = 900.0
 WARM_DELAY_S = (0.07, 0.15)
 WAKE_DELAY_S = 0.3
 DORMANT_AFTER_S = 360.0
@@ -220,7 +221,7 @@ class HistoryDesk:
             floor.error(session, req_id, refusal.code, refusal.text, "reqHistoricalData")
             return
         if floor.faults.is_on("delayed_only", floor.now):
-            now_s -= 900.0
+            now_s -= DELAYED_S
         end_s = min(now_s, planned.end_s) if planned.end_s is not None else now_s
         start_s = floor.history.start_of(planned.duration, end_s, request.regular_only)
         if request.what == "SCHEDULE":
@@ -251,7 +252,7 @@ class HistoryDesk:
         floor, request = self._floor, query.request
         if floor.faults.feed_frozen(floor.now):
             return
-        now_s = floor.market_s
+        now_s = floor.market_s - (DELAYED_S if floor.faults.is_on("delayed_only", floor.now) else 0.0)
         bars = floor.history.bars(
             query.contract, request.what, query.plan.size_s, float(query.told_until), now_s, now_s, request.regular_only
         )

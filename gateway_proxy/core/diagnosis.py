@@ -65,7 +65,11 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(
         V.MESSAGE_PACING,
         "what we write is not taken after a burst of messages: the Gateway paces us",
-        lambda s: bool(s.unsent_bytes) and s.main is Ending.TIMEOUT and s.messages_per_s > MANY_MESSAGES,
+        lambda s: (
+            bool(s.unsent_bytes)
+            and s.main is Ending.TIMEOUT
+            and (s.messages_per_s > MANY_MESSAGES or s.code(0, words="max rate", within_s=10.0))
+        ),
     ),
     Row(
         V.NETWORK_STALL,
@@ -91,20 +95,29 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(V.UPSTREAM_LOST, "1100 or 2110 stands", lambda s: s.standing((1100, 2110), (1101, 1102))),
     Row(V.PACING, "162 or 420 naming a pacing violation", lambda s: s.code(162, 420, words="pacing violation")),
     Row(V.MESSAGE_RATE, "error 100: too many messages a second", lambda s: s.code(100)),
-    Row(V.SLOTS_FULL, "322: only 50 historical requests", lambda s: s.code(322, words="only 50")),
+    Row(V.SLOTS_FULL, "322: only 50 historical requests", lambda s: s.code(322, words="simultaneous api historical")),
     Row(V.LINES_FULL, "error 101 or 10190: no market data line is free", lambda s: s.code(101, 10190)),
     Row(V.READ_ONLY, "321: the API is in read-only mode", lambda s: s.code(321, words="read-only")),
     Row(
         V.FARM_DOWN,
-        "2105 or 2103 stands, or live bars were deactivated (10182)",
-        lambda s: s.standing((2105,), (2106, 2107)) or s.standing((2103,), (2104, 2108)) or s.code(10182),
+        "2105 or 2103 stands, or live bars were deactivated (10182) and history fails",
+        lambda s: (
+            s.standing((2105,), (2106, 2107))
+            or s.standing((2103,), (2104, 2108))
+            or (s.code(10182) and s.history in FAILED)
+        ),
     ),
     Row(
         V.CHAIN_OVERLOAD,
         "history and contract requests both hang while round trips work; 2157, or no word at all",
-        lambda s: s.secdef is Ending.TIMEOUT and s.main is Ending.OK,
+        lambda s: s.secdef is Ending.TIMEOUT and _history_silent(s),
     ),
     Row(V.SECDEF_DOWN, "2157 stands", lambda s: s.standing((2157,), (2158,))),
+    Row(
+        V.CHAIN_OVERLOAD,
+        "contract requests hang without a word while round trips work",
+        lambda s: s.secdef is Ending.TIMEOUT and s.main is Ending.OK,
+    ),
     Row(
         V.IDENTICAL_PACING,
         "this request gets no answer while another one does, at once",
@@ -115,10 +128,11 @@ TABLE: Final[tuple[Row, ...]] = (
         f"history is silent after more than {MANY_REQUESTS} units in ten minutes; everything else works",
         lambda s: _history_silent(s) and s.weighted_requests > MANY_REQUESTS,
     ),
+    Row(V.SLOW_HISTORY, "history answers, but slowly: IB's soft slow-down", lambda s: s.history is Ending.SLOW),
     Row(
         V.HISTORY_SILENT,
         "history is silent on every client without a code; round trips, ticks and contracts work",
-        lambda s: _history_silent(s),
+        lambda s: _history_silent(s) or (s.fresh is Ending.OK and s.fresh_history is Ending.TIMEOUT),
     ),
     Row(V.ENTITLEMENT, "354, 10089 or 10168, or 162 naming permissions", lambda s: _entitlement(s)),
     Row(
@@ -137,7 +151,6 @@ TABLE: Final[tuple[Row, ...]] = (
         "321 or 162 for the request: IB refuses it as it stands (some libraries keep waiting for an answer)",
         lambda s: s.code(321, 10314, 10299, 10187) or s.code(162, words="invalid"),
     ),
-    Row(V.SLOW_HISTORY, "history answers, but slowly: IB's soft slow-down", lambda s: s.history is Ending.SLOW),
     Row(V.SESSION_LOST, "no session; it is being restored", lambda s: s.socket is False),
 )
 

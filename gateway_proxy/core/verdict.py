@@ -134,7 +134,7 @@ _BY_TEXT: Final[dict[int, tuple[tuple[str, Verdict], ...]]] = {
         ("permissions", Verdict.ENTITLEMENT),
     ),
     321: (("requests limitation exceeded", Verdict.PACING),),
-    322: (("only 50", Verdict.SLOTS_FULL), ("maximum number", Verdict.SLOTS_FULL)),
+    322: (("simultaneous api historical", Verdict.SLOTS_FULL), ("maximum number", Verdict.SLOTS_FULL)),
 }
 
 #: Codes that come with a request id but do not end the request (rule book 3.3, 5.3; wire reference b8).

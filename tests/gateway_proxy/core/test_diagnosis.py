@@ -54,7 +54,7 @@ CAUSES: list[tuple[Verdict, Symptoms]] = [
     (Verdict.READ_ONLY, sick(told(321, "API interface is currently in Read-Only mode"))),
     (Verdict.FARM_DOWN, sick(told(2105, "HMDS data farm connection is broken:ushmds"), **SILENT)),
     (Verdict.FARM_DOWN, sick(told(2103, "Market data farm connection is broken:usfarm"))),
-    (Verdict.FARM_DOWN, sick(told(10182, "Failed to request live updates (disconnected)."))),
+    (Verdict.FARM_DOWN, sick(told(10182, "Failed to request live updates (disconnected)."), **SILENT)),
     (Verdict.CHAIN_OVERLOAD, sick(secdef=Ending.TIMEOUT, **SILENT)),
     (Verdict.SECDEF_DOWN, sick(told(2157, "Sec-def data farm connection is broken:secdefnj"))),
     (Verdict.IDENTICAL_PACING, sick(history=Ending.TIMEOUT)),
