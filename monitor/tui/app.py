@@ -42,7 +42,7 @@ class MonitorApp(App[None]):
     CSS = """
     #head { height: 1; background: $surface; }
     #problems { height: auto; max-height: 7; padding: 0 1; background: $surface; }
-    Grid { grid-size: 2; grid-columns: 1fr 1fr; grid-rows: auto; height: auto; grid-gutter: 0; }
+    Grid { grid-size: 2; grid-columns: 1fr 1fr; grid-rows: auto; height: auto; max-height: 75%; overflow-y: auto; }
     .panel { border: round $primary 40%; border-title-color: $text-muted; padding: 0 1; height: 100%; min-height: 4; }
     #events { border: round $primary 40%; border-title-color: $text-muted; height: 1fr; min-height: 5; }
     #filter { display: none; }
@@ -103,6 +103,8 @@ class MonitorApp(App[None]):
             return
         view = self._source.view()
         screen = self.screen_stack[0]
+        if not screen.query("#head"):
+            return  # in the first and the last moment there is nothing to draw on
         drawn = {
             "head": panels.head(view),
             "problems": panels.problems(view),

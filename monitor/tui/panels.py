@@ -16,8 +16,9 @@ SIGN = {Light.GREEN: "●", Light.AMBER: "▲", Light.RED: "✖", Light.DARK: "?
 QUEUE, GATEWAY = "#c792ea", "#6ea8fe"
 KIND_STYLE = {"signal": "cyan", "fill": "green", "order": "cyan"}
 LEVELS = "▁▂▃▄▅▆▇█"
-SPARK_POINTS = 24
+SPARK_POINTS = 16
 BAR_CELLS = 18
+RULES_SHOWN = 5
 
 
 def head(view: View) -> Text:
@@ -62,8 +63,9 @@ def _or_dash(value: float | None, form: str) -> str:
 
 
 def budgets(view: View) -> Text:
-    text = Text(no_wrap=True)
-    for rule in view.pacing.rules[:9]:
+    text = Text()
+    used = [rule for rule in view.pacing.rules if rule.used]
+    for rule in used[:RULES_SHOWN]:
         style = "red" if rule.share >= 0.95 else "yellow" if rule.share >= 0.75 else "green"
         filled = min(BAR_CELLS, round(rule.share * BAR_CELLS))
         scope = "" if rule.scope in ("", "all") else f" {rule.scope}"
@@ -73,6 +75,8 @@ def budgets(view: View) -> Text:
         text.append(f" {rule.used:g}/{rule.limit:g}")
         text.append(f" wait {duration(rule.next_free_s)}" if rule.next_free_s > 0 else "", "yellow")
         text.append("\n")
+    idle = len(view.pacing.rules) - min(len(used), RULES_SHOWN)
+    text.append(f"{idle} more rules\n" if idle else "", "dim")
     for lane in view.pacing.lanes:
         style = "yellow" if lane.oldest_s > 10 else "cyan" if lane.depth else "dim"
         age = f" ({duration(lane.oldest_s)})" if lane.depth else ""
@@ -81,19 +85,19 @@ def budgets(view: View) -> Text:
 
 
 def latency(view: View, samples: Sequence[Sample]) -> Text:
-    text = Text(no_wrap=True)
-    text.append(f"{'':<11}{'our queue':^16}{'the Gateway':^24}\n", "dim")
-    text.append(f"{'':<11}{'p50':>8}{'p99':>8}{'p50':>8}{'p99':>8}{'max':>8}  p99 over time\n", "dim")
+    text = Text(no_wrap=True, overflow="crop")
+    text.append(f"{'':<14}{'our queue':^16}{'the Gateway':^24}\n", "dim")
+    text.append(f"{'':<14}{'p50':>8}{'p99':>8}{'p50':>8}{'p99':>8}{'max':>8}\n", "dim")
     for one in view.latency:
         queue, answer = one.queue_ms, one.gateway_ms
-        text.append(f"{one.name[:10]:<11}")
+        text.append(f"{one.name[:13]:<14}")
         text.append(f"{milliseconds(queue.p50):>8}{milliseconds(queue.p99):>8}", QUEUE)
         text.append(f"{milliseconds(answer.p50):>8}{milliseconds(answer.p99):>8}{milliseconds(answer.max):>8}", GATEWAY)
         points = [row.gateway_p99 for sample in samples if (row := sample.latency.get(one.name)) is not None]
         text.append(f"  {sparkline(points)}\n", GATEWAY)
     delay = view.bus.delay_ms
     text.append(
-        f"{'bus':<11}{'':<16}{milliseconds(delay.p50):>8}{milliseconds(delay.p99):>8}{milliseconds(delay.max):>8}"
+        f"{'bus':<14}{'':<16}{milliseconds(delay.p50):>8}{milliseconds(delay.p99):>8}{milliseconds(delay.max):>8}"
     )
     text.append(f"  gaps {view.bus.gaps}", "dim")
     return text
@@ -109,7 +113,7 @@ def sparkline(values: Sequence[float | None]) -> str:
 
 
 def streams(view: View) -> Text:
-    text = Text(no_wrap=True)
+    text = Text(no_wrap=True, overflow="crop")
     for one in view.streams[:12]:
         text.append(f"{SIGN[one.light]} ", STYLE[one.light])
         text.append(f"{one.topic.rstrip('/'):<24}")
@@ -134,14 +138,14 @@ def engines(view: View) -> Text:
 
 
 def orders(view: View) -> Text:
-    text = Text(no_wrap=True)
+    text = Text(no_wrap=True, overflow="crop")
     shown = [one for one in view.orders if one.open] or list(view.orders[:3])
     for one in shown[:8]:
         text.append(f"{SIGN[one.light]} {one.action} {one.quantity:g} {one.contract} ", STYLE[one.light])
         text.append(f"{one.state} {one.filled:g}/{one.quantity:g} {one.engine}\n")
     for position in view.positions[:5]:
         text.append(f"holds {position.quantity:+g} {position.contract} @ {position.average_cost:g}\n", "cyan")
-    for fill in view.fills[:4]:
+    for fill in view.fills[:3]:
         pnl = f" {money(fill.realized_pnl)}" if fill.realized_pnl else ""
         what = f"{fill.action} {fill.quantity:g} {fill.contract} @ {fill.price:g}{pnl}"
         text.append(f"{clock(fill.wall_ns)} {what}\n", "dim")
