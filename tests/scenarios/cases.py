@@ -66,7 +66,7 @@ CASES = (
     Case("competing_session", V.COMPETING_SESSION),
     Case("upstream_lost", V.UPSTREAM_LOST, plays.glance),
     Case("data_lost", V.UPSTREAM_LOST, plays.glance),
-    Case("nightly_reset", V.UPSTREAM_LOST, plays.glance),
+    Case("false_answers", V.UPSTREAM_LOST, plays.glance),
     Case("pacing_explicit", V.PACING),
     Case("silent_pacing", V.SILENT_PACING, plays.many_then_silence),
     Case("identical_pacing", V.IDENTICAL_PACING, plays.beside_a_neighbour),
