@@ -10,6 +10,7 @@ from tests.gateway_proxy.core.core_world import CoreWorld
 def test_reconnect_restores_every_stream_and_nothing_of_the_dead_session_is_sent():
     """Bars, quotes and chains come back without anybody asking; old request ids never appear again."""
     world = CoreWorld().start()
+    world.gateway.quotes["AAPL"] = [(1, 200.0)]
     for topic in ("bars/SPY/1min/", "bars/QQQ/1min/", "quote/AAPL/", "chain/SPY/"):
         world.subscribe(topic)
     world.advance(10)
