@@ -8,7 +8,6 @@ import pytest
 
 from gateway_proxy.bus.messages import Contract
 from gateway_proxy.core import effects as fx
-from gateway_proxy.core import events as ev
 from tests.gateway_proxy.core.core_world import MINUTE, START, CoreWorld, minute_bar
 
 TOPIC = "bars/SPY/1min/"
