@@ -16,6 +16,7 @@ from typing import Any
 from gateway_proxy import Client
 
 ROOT = Path(__file__).parents[2]
+_OF_MAKE = ("ARGS", "CONFIG", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS")
 LOCAL = ROOT / "configs" / "local.toml"
 #: Generous: three Python processes with numba start at once on a small shared machine.
 PATIENCE_S = 90.0
@@ -35,8 +36,10 @@ class Stack:
         self.runtime = directory / "run"
         self.ledger_file = directory / "ledger.jsonl"
         self.output = directory / "output.txt"
+        # Not what `make test ARGS=…` hands down: the stack may be started by a make of its own.
+        inherited = {name: value for name, value in os.environ.items() if name not in _OF_MAKE}
         self.environment = {
-            **os.environ,
+            **inherited,
             "GATEWAY_PROXY_RUNTIME": str(self.runtime),
             "GATEWAY_PROXY__GATEWAY__PORT": str(free_port()),
             "GATEWAY_PROXY__MONITOR__WEB__ENABLED": "false",
