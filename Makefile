@@ -101,6 +101,10 @@ conformance: $(READY)  ## ib_async, ib_insync and ibapi, each in an environment 
 simulate: $(READY)  ## seeded trading days in virtual time, each run twice and compared: SEEDS=n HOURS=h
 	@$(PY) -m gateway_sim.simulate --seeds $(SEEDS) --hours $(HOURS) $(ARGS)
 
+.PHONY: judge
+judge: $(READY)  ## ten greedy engines for whole trading days in virtual time, the simulator judging: no violation, budget used
+	@$(PY) -m pytest -m slow -s tests/gateway_proxy/test_judged.py $(ARGS)
+
 # ---------------------------------------------------------------- house-keeping
 
 .PHONY: lock
