@@ -48,6 +48,11 @@ class PriceGrid:
         return cls(exact)
 
     @classmethod
+    def of_pick(cls, symbol: str, min_tick: float, bands: tuple[tuple[float, float], ...]) -> PriceGrid:
+        """The market's own rule where the chain brought it, otherwise what the class usually has."""
+        return cls.of(*bands) if bands else cls.of_option(symbol, min_tick)
+
+    @classmethod
     def of_option(cls, symbol: str, min_tick: float) -> PriceGrid:
         """The grid of a US option class, of which IB's contract tells only the smallest increment.
 

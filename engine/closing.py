@@ -63,7 +63,8 @@ class Closer:
         contract = _contract(trade)
         assert contract is not None, "a quote was asked for it"
         number = len(trade.closings)
-        grid = PriceGrid.of_option(trade.symbol, trade.pick.min_tick if trade.pick else 0.01)
+        pick = trade.pick
+        grid = PriceGrid.of_pick(trade.symbol, pick.min_tick if pick else 0.01, pick.price_bands if pick else ())
         limit = grid.down(bid) if bid and number <= LIMIT_ATTEMPTS else 0.0
         order = {
             "engine": self._engine,

@@ -35,7 +35,9 @@ def propose(
     chosen = pick(chain, "C" if trade.side == "BUY" else "P", rules.strikes)
     if isinstance(chosen, str):
         return f"no option to trade: {chosen}"
-    prices = bracket(chosen.bid, chosen.ask, rules.bracket, PriceGrid.of_option(trade.symbol, chosen.min_tick))
+    prices = bracket(
+        chosen.bid, chosen.ask, rules.bracket, PriceGrid.of_pick(trade.symbol, chosen.min_tick, chosen.price_bands)
+    )
     if isinstance(prices, str):
         return prices
     sized = size(

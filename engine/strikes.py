@@ -34,6 +34,7 @@ class Pick:
     ask: float
     multiplier: float
     min_tick: float
+    price_bands: tuple[tuple[float, float], ...] = ()
 
 
 def pick(chain: Chain, right: Right, rules: StrikeRules) -> Pick | str:
@@ -61,7 +62,9 @@ def pick(chain: Chain, right: Right, rules: StrikeRules) -> Pick | str:
         tradable,
         key=lambda row: (-(row.volume or 0.0), _spread(row), abs(row.strike - chain.underlying_price), row.strike),
     )
-    return Pick(_contract(chain, best), best, best.bid or 0.0, best.ask or 0.0, multiplier, chain.min_tick)
+    return Pick(
+        _contract(chain, best), best, best.bid or 0.0, best.ask or 0.0, multiplier, chain.min_tick, chain.price_bands
+    )
 
 
 def untradable(row: ChainRow, rules: StrikeRules) -> str | None:

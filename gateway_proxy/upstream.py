@@ -163,6 +163,10 @@ class _Wrapper:
     def contractDetails(self, reqId: int, details: ib.ContractDetails) -> None:
         self.deliver(ev.ContractReceived(reqId, translate.details_in(details)))
 
+    def marketRule(self, ruleId: int, increments: list[ib.PriceIncrement]) -> None:
+        bands = tuple((one.lowEdge, one.increment) for one in increments if one.increment > 0)
+        self.deliver(ev.MarketRuleReceived(ruleId, bands if bands and bands[0][0] == 0 else ()))
+
     def contractDetailsEnd(self, reqId: int) -> None:
         self.deliver(ev.ContractsEnded(reqId))
 
@@ -429,6 +433,7 @@ _WRITERS: dict[type, Callable[[_Session, Any], None]] = {
     fx.RequestCompletedOrders: lambda s, c: s.reqCompletedOrders(True),
     fx.RequestExecutions: lambda s, c: s.reqExecutions(c.req_id, ib.ExecutionFilter()),
     fx.RequestNextOrderId: lambda s, c: s.reqIds(1),
+    fx.RequestMarketRule: lambda s, c: s.reqMarketRule(c.rule_id),
     fx.RequestMarketDataType: lambda s, c: s.reqMarketDataType(c.data_type),
     fx.PlaceOrders: _place,
     fx.CancelOrder: lambda s, c: s.cancelOrder(c.order_id),

@@ -118,7 +118,10 @@ class ChainRow:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Rows around the money of one expiry (YYYYMMDD), by strike and then right; `time_ns` is when it was complete."""
+    """Rows around the money of one expiry (YYYYMMDD), by strike and then right; `time_ns` is when it was complete.
+
+    `price_bands`: the price grid, (lower edge, increment) from 0 up; `min_tick` is only its smallest increment.
+    """
 
     symbol: str
     expiry: str
@@ -128,6 +131,7 @@ class Chain:
     trading_class: str = ""
     time_ns: int = 0
     min_tick: float = 0.01
+    price_bands: tuple[tuple[float, float], ...] = ()
 
 
 # ---------------------------------------------------------------- orders and account
@@ -235,7 +239,10 @@ class AccountValues:
 
 @dataclass(frozen=True, slots=True)
 class BarsArgs:
-    """`count` newest bars, the unfinished one last. `fresh` asks upstream even when a live series is held."""
+    """`count` newest bars, the unfinished one last. `fresh` asks upstream even when a live series is held.
+
+    max_age_s: when the Gateway cannot be asked now, held bars of at most this age will do.
+    """
 
     contract: ContractKey | Contract
     size: BarSize = "1min"
@@ -244,6 +251,7 @@ class BarsArgs:
     rth: bool = True
     layout: Layout = "rows"
     fresh: bool = False
+    max_age_s: Annotated[float, Meta(ge=0, le=604_800)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,4 +425,4 @@ class Timeline:
     held_by: str = ""
     gateway_ms: float = 0.0
     total_ms: float = 0.0
-    cache: Literal["", "hit", "merged"] = ""
+    cache: Literal["", "hit", "merged", "stale"] = ""

@@ -199,6 +199,7 @@ class ChainDesk:
             trading_class=row.trading_class,
             time_ns=self._time.wall_ns(now),
             min_tick=min(details.min_tick for details in chosen),
+            price_bands=chosen[0].price_bands,
         )
 
     def _nothing_came(self, plan: ChainPlan, keys: set[str]) -> ProxyError:
@@ -311,6 +312,7 @@ def columns(chain: Chain) -> dict[str, object]:
         "multiplier": chain.multiplier,
         "trading_class": chain.trading_class,
         "min_tick": chain.min_tick,
+        "price_bands": chain.price_bands,
         "time_ns": chain.time_ns,
         "columns": {name: [getattr(row, name) for row in chain.rows] for name in names},
     }

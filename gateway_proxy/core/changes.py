@@ -148,7 +148,7 @@ class Changes:
         ):
             if price is not None and present is None:
                 raise Refused(f"{args.leg} is a {ticket.order_type} order and has no {name}")
-            if fault := off_grid(name, price, order.min_tick):
+            if fault := off_grid(name, price, ((0.0, order.min_tick),)):
                 raise Refused(fault)
         moved = {one.name: one.ticket for one in order.legs}
         moved[leg.name] = changed_ticket(ticket, args.limit_price, args.stop_price)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 from gateway_proxy.bus.messages import Contract
 from gateway_proxy.core import effects as fx
 from gateway_proxy.core import events as ev
 from gateway_proxy.core.desk import Desk, Outcome
+from gateway_proxy.core.market_rules import MarketRules
 from gateway_proxy.core.scheduler import Keys, Lane, RequestClass
 from gateway_proxy.core.verdict import Verdict, error
 from gateway_proxy.errors import BadMessage, ProxyError
@@ -56,8 +58,9 @@ def parse(contract: str | Contract) -> Contract:
 class ContractDirectory:
     """`find` answers from memory or asks once; `wake` is called with `contract:<key>` when an answer came."""
 
-    def __init__(self, desk: Desk, wake: Callable[[str], None], timeout_s: float) -> None:
+    def __init__(self, desk: Desk, rules: MarketRules, wake: Callable[[str], None], timeout_s: float) -> None:
         self._desk = desk
+        self._rules = rules
         self._wake = wake
         self._timeout_s = timeout_s
         self._details: dict[Contract, ContractDetails] = {}
@@ -72,7 +75,7 @@ class ContractDirectory:
         known = self._details.get(contract)
         if known is not None:
             self._refresh(contract, owner, now)
-            return known
+            return self._with_bands(contract, known, now)
         if (failure := self._failures.get(contract)) is not None:
             if failure[1] > now:
                 raise failure[0]
@@ -80,6 +83,16 @@ class ContractDirectory:
         if contract not in self._asked:
             self._ask(contract, owner, lane, now)
         return None
+
+    def _with_bands(self, contract: Contract, known: ContractDetails, now: float) -> ContractDetails | None:
+        """Nobody gets a contract without the grid its prices must lie on."""
+        if known.price_bands:
+            return known
+        bands = self._rules.bands_of(known, wake_key(contract), now)
+        if bands is None:
+            return None
+        self._details[contract] = known = replace(known, price_bands=bands)
+        return known
 
     def known(self, contract: Contract) -> ContractDetails | None:
         return self._details.get(contract)

@@ -26,6 +26,11 @@ class RequestContract:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestMarketRule:
+    rule_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class RequestOptionParameters:
     req_id: int
     symbol: str
@@ -141,6 +146,7 @@ class CancelOrder:
 Call = (
     RequestTime
     | RequestContract
+    | RequestMarketRule
     | RequestOptionParameters
     | RequestHistory
     | CancelHistory

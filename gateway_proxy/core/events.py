@@ -72,7 +72,8 @@ class NextOrderId:
 class ContractDetails:
     """What IB knows of one contract. Hours are IB's strings ("20260615:0930-20260615:1600;…") in `time_zone`.
 
-    `market_rules` pairs each valid exchange with the id of its price-increment rule.
+    `market_rules` pairs each valid exchange with the id of its price-increment rule; `price_bands` is that rule for
+    the contract's own exchange, (lower edge, increment) from 0 up, once it is known.
     """
 
     contract: Contract
@@ -83,6 +84,7 @@ class ContractDetails:
     trading_hours: str = ""
     liquid_hours: str = ""
     market_rules: tuple[tuple[str, int], ...] = ()
+    price_bands: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,14 @@ class ContractReceived:
 @dataclass(frozen=True, slots=True)
 class ContractsEnded:
     req_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarketRuleReceived:
+    """One price-increment rule: (lower edge, increment), lowest edge first."""
+
+    rule_id: int
+    bands: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +331,7 @@ UpstreamEvent = (
     | NextOrderId
     | ContractReceived
     | ContractsEnded
+    | MarketRuleReceived
     | OptionParametersReceived
     | OptionParametersEnded
     | HistoryReceived

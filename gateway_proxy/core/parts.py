@@ -18,6 +18,7 @@ from gateway_proxy.core.findings import Findings
 from gateway_proxy.core.health import GatewayHealth, HealthSettings
 from gateway_proxy.core.history import History
 from gateway_proxy.core.latency import LatencyBook
+from gateway_proxy.core.market_rules import MarketRules
 from gateway_proxy.core.market_time import MarketTime
 from gateway_proxy.core.order_path import OrderPath, OrderPathSettings
 from gateway_proxy.core.questions import Desks
@@ -77,7 +78,9 @@ class Parts:
         self.desk = Desk(self.scheduler, self.breakers, why_silent=self.health.why_silent, record=record)
         self.errands = Errands(self.desk.is_queued)
         self._woken: list[str] = []
-        self.directory = ContractDirectory(self.desk, self._wake, settings.answer_timeout_s)
+        # A grid that does not come must not cost the contract: a fifth of its time, then min_tick serves.
+        self.market_rules = MarketRules(self.desk, self._wake, settings.answer_timeout_s / 5)
+        self.directory = ContractDirectory(self.desk, self.market_rules, self._wake, settings.answer_timeout_s)
         parameters = OptionParameters(self.desk, self._wake, settings.answer_timeout_s)
         self.recovery = Recovery(settings.recovery, lambda: self.orders.is_busy)
         self.quotes = QuoteBook(

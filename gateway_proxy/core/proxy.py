@@ -49,6 +49,7 @@ class ProxyCore(Parts):
             ev.ErrorReceived: self._error,
             ev.DecodeFailed: lambda event, now: self.health.decode_failed(event.text, now),
             ev.CurrentTime: self._current_time,
+            ev.MarketRuleReceived: lambda event, _now: self.market_rules.receive(event),
             ev.PositionReceived: self._position,
             ev.PositionsEnded: self._positions_ended,
             ev.AccountValueReceived: self._account_value,
@@ -171,7 +172,9 @@ class ProxyCore(Parts):
 
     def _session_closed(self, event: ev.SessionClosed, now: float) -> None:
         self._services_open = False
-        for service in (self.bars, self.quotes, self.chain_topics, self.quote_topics, self.caretaker):
+        for service in (
+            self.bars, self.quotes, self.chain_topics, self.quote_topics, self.caretaker, self.market_rules,
+        ):  # fmt: skip
             service.session_lost()
         if self.health.state is not GatewayState.HALTED:
             self.health.session_closed(event.reason, now)
@@ -306,7 +309,7 @@ class ProxyCore(Parts):
             self.health.next_timer(), self.desk.next_timer(), self.errands.next_timer(), self.bars.next_timer(),
             self.quotes.next_timer(), self.quote_topics.next_timer(), self.chain_topics.next_timer(),
             self.account.next_timer(), self.orders.next_timer(), self.breakers.next_timer(),
-            self.caretaker.next_timer(), self._publish_at,
+            self.caretaker.next_timer(), self.market_rules.next_timer(), self._publish_at,
         ]  # fmt: skip
         if self.health.state not in (GatewayState.DISCONNECTED, GatewayState.CONNECTING, GatewayState.HALTED):
             timers.append(self.scheduler.next_timer())
@@ -317,7 +320,7 @@ class ProxyCore(Parts):
         self.breakers.handle_timer(now)
         for piece in (
             self.health, self.desk, self.errands, self.bars, self.quotes, self.quote_topics, self.chain_topics,
-            self.account, self.caretaker,
+            self.account, self.caretaker, self.market_rules,
         ):  # fmt: skip
             piece.handle_timer(now)
         self.orders.handle_timer(now, self.wall_ns(now))

@@ -15,6 +15,7 @@ from gateway_proxy.bus.messages import Action, BracketArgs, Contract, PlaceArgs
 from gateway_proxy.core.effects import OrderTicket
 from gateway_proxy.core.events import ContractDetails
 from gateway_proxy.core.identifiers import order_reference, reference_stem
+from gateway_proxy.core.market_rules import Bands
 from gateway_proxy.core.orders import LegName
 
 OPPOSITE: dict[Action, Action] = {"BUY": "SELL", "SELL": "BUY"}
@@ -29,24 +30,30 @@ def multiplier_of(contract: Contract) -> float:
     return OPTION_MULTIPLIER if contract.sec_type == "OPT" else 1.0
 
 
-def nearest_on_grid(price: float, min_tick: float) -> float:
+def nearest_on_grid(price: float, tick: float, edge: float = 0.0) -> float:
     """The valid price closest to `price`; exact decimal arithmetic, because 0.1 + 0.2 is not on the grid of 0.1."""
-    tick = Decimal(str(min_tick))
-    return float((Decimal(str(price)) / tick).to_integral_value(ROUND_HALF_EVEN) * tick)
+    step, start = Decimal(str(tick)), Decimal(str(edge))
+    return float(start + ((Decimal(str(price)) - start) / step).to_integral_value(ROUND_HALF_EVEN) * step)
 
 
-def off_grid(name: str, price: float | None, min_tick: float) -> str | None:
+def off_grid(name: str, price: float | None, bands: Bands) -> str | None:
     """Why this price is not allowed, with the nearest one that is; None if it is (or there is no price)."""
-    if price is None or min_tick <= 0:
+    if price is None or bands[0][1] <= 0:
         return None
-    valid = nearest_on_grid(price, min_tick)
+    edge, tick = next(band for band in reversed(bands) if price >= band[0])
+    valid = nearest_on_grid(price, tick, edge)
     if valid == price and valid > 0:
         return None
-    nearest = max(valid, min_tick)
-    return f"{name} {price:.10g} is not on the price grid of {min_tick:.10g}; nearest valid price {nearest:.10g}"
+    nearest = max(valid, tick)
+    return f"{name} {price:.10g} is not on the price grid of {tick:.10g}; nearest valid price {nearest:.10g}"
 
 
-def place_fault(args: PlaceArgs, min_tick: float) -> str | None:
+def bands_of(details: ContractDetails) -> Bands:
+    """The price grid of a contract; where no market rule is known, its smallest step everywhere."""
+    return details.price_bands or ((0.0, details.min_tick),)
+
+
+def place_fault(args: PlaceArgs, bands: Bands) -> str | None:
     """Why this single order cannot be, or None."""
     wants_limit = args.order_type in ("LMT", "STP LMT")
     wants_stop = args.order_type in ("STP", "STP LMT")
@@ -58,14 +65,14 @@ def place_fault(args: PlaceArgs, min_tick: float) -> str | None:
             return f"order_type {args.order_type} needs {name}"
         if not wanted and price is not None:
             return f"order_type {args.order_type} takes no {name}"
-    return off_grid("limit_price", args.limit_price, min_tick) or off_grid("stop_price", args.stop_price, min_tick)
+    return off_grid("limit_price", args.limit_price, bands) or off_grid("stop_price", args.stop_price, bands)
 
 
-def bracket_fault(args: BracketArgs, min_tick: float) -> str | None:
+def bracket_fault(args: BracketArgs, bands: Bands) -> str | None:
     """Why this bracket cannot be, or None."""
     prices = (("limit_price", args.limit_price), ("take_profit", args.take_profit), ("stop_loss", args.stop_loss))
     return _side_fault(args.action, args.limit_price, args.take_profit, args.stop_loss) or next(
-        (fault for name, price in prices if (fault := off_grid(name, price, min_tick))), None
+        (fault for name, price in prices if (fault := off_grid(name, price, bands))), None
     )
 
 
@@ -94,8 +101,8 @@ def _side_fault(action: Action, limit: float, take_profit: float, stop_loss: flo
 def fault_of(args: PlaceArgs | BracketArgs, details: ContractDetails) -> str | None:
     """Why this request cannot become tickets, or None."""
     if isinstance(args, BracketArgs):
-        return bracket_fault(args, details.min_tick)
-    return place_fault(args, details.min_tick)
+        return bracket_fault(args, bands_of(details))
+    return place_fault(args, bands_of(details))
 
 
 def risk_of(args: PlaceArgs | BracketArgs, contract: Contract) -> float:

@@ -247,5 +247,6 @@ def play(
         await asyncio.sleep(0.1)
         joined.proxy.stop()
 
-    run_virtual(conversation, settings=GatewaySettings(**{"start": "2026-06-15 11:00", "seed": 1} | changes))
+    facts: dict[str, Any] = {"start": "2026-06-15 11:00", "seed": 1} | changes
+    run_virtual(conversation, settings=GatewaySettings(**facts))
     return kept[0]

@@ -99,6 +99,9 @@ class ScriptedGateway:
     def _RequestNextOrderId(self, _call: fx.Call, _now: float) -> list[ev.UpstreamEvent]:
         return [ev.NextOrderId(1)]
 
+    def _RequestMarketRule(self, call: fx.RequestMarketRule, _now: float) -> list[ev.UpstreamEvent]:
+        return [ev.MarketRuleReceived(call.rule_id, ((0.0, 0.01),))]
+
     def _RequestContract(self, call: fx.RequestContract, _now: float) -> list[ev.UpstreamEvent]:
         asked = call.contract
         known = self.stocks.get(asked.symbol)

@@ -38,7 +38,8 @@ def test_error_100_ends_no_request_whatever_id_it_carries():
     world.advance(5)
 
     assert len(world.sent(fx.RequestQuote)) == 1
-    assert world.core.quotes.get("SPY").req_id == req_id
+    line = world.core.quotes.get("SPY")
+    assert line is not None and line.req_id == req_id
 
 
 def test_subscriptions_before_the_first_session_are_served_when_it_is_there():

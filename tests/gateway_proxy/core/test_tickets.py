@@ -37,14 +37,14 @@ def test_the_nearest_valid_price_is_valid_and_nearest(price, tick):
     """What a refusal suggests is accepted, and no other grid price is closer."""
     valid = nearest_on_grid(price, tick)
 
-    assert off_grid("limit_price", max(valid, tick), tick) is None
+    assert off_grid("limit_price", max(valid, tick), ((0.0, tick),)) is None
     assert abs(valid - price) <= tick / 2 + 1e-9
 
 
 @pytest.mark.parametrize(("price", "tick"), [(0.3, 0.1), (600.15, 0.05), (4521.25, 0.25), (1.1, 0.01), (0.07, 0.01)])
 def test_binary_fractions_do_not_make_a_valid_price_invalid(price, tick):
     """0.3 is on the grid of 0.1, although 0.3 % 0.1 is not 0."""
-    assert off_grid("limit_price", price, tick) is None
+    assert off_grid("limit_price", price, ((0.0, tick),)) is None
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_binary_fractions_do_not_make_a_valid_price_invalid(price, tick):
 )
 def test_a_bracket_that_cannot_be_says_what_would_be_right(args, text):
     """Sides first, then the grid; one sentence a trader understands."""
-    assert text in (bracket_fault(args, 0.01) or "")
+    assert text in (bracket_fault(args, ((0.0, 0.01),)) or "")
 
 
 def test_a_short_bracket_is_the_mirror_of_a_long_one():
@@ -72,7 +72,7 @@ def test_a_short_bracket_is_the_mirror_of_a_long_one():
 
     legs = tickets_of(args, SPY.contract, "DU1", (1, 2, 3), None)
 
-    assert bracket_fault(args, 0.01) is None
+    assert bracket_fault(args, ((0.0, 0.01),)) is None
     assert [ticket.action for _, ticket in legs] == ["SELL", "BUY", "BUY"]
 
 
