@@ -220,9 +220,10 @@ class AsyncClient:
         what: str = "TRADES",
         rth: bool = True,
         fresh: bool = False,
+        max_age_s: float | None = None,
         timeout_s: float | None = None,
     ) -> Bars:
-        return await self._perform(calls.bars(contract, size, count, what, rth, fresh), timeout_s)
+        return await self._perform(calls.bars(contract, size, count, what, rth, fresh, max_age_s), timeout_s)
 
     async def quote(self, contract: Any, *, timeout_s: float | None = None) -> Quote:
         return await self._perform(calls.quote(contract), timeout_s)

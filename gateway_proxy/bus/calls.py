@@ -52,13 +52,18 @@ def explain(op: str, args: dict[str, Any]) -> Call[dict[str, Any]]:
     return Call("explain", {"op": op, "args": asked}, lambda body: _object(body, "explain"))
 
 
-def bars(contract: Any, size: str, count: int, what: str, rth: bool, fresh: bool) -> Call[Bars]:
+def bars(
+    contract: Any, size: str, count: int, what: str, rth: bool, fresh: bool, max_age_s: float | None
+) -> Call[Bars]:
     ours = bar_size(size)
     key = contract_arg(contract)
-    args = {"contract": key, "size": ours, "count": count, "what": what, "rth": rth, "fresh": fresh}
+    args: dict[str, Any] = {"contract": key, "size": ours, "count": count, "what": what, "rth": rth, "fresh": fresh}
+    if max_age_s is not None:
+        args["max_age_s"] = max_age_s
 
     def read(body: Any) -> Bars:
-        return Bars(_rows_of(body, "bars", Bar), contract=_title(key), size=ours)
+        rows = _rows_of(body, "bars", Bar)
+        return Bars(rows, contract=_title(key), size=ours, age_s=_object(body, "bars").get("age_s"))
 
     return Call("bars", args, read)
 

@@ -182,10 +182,15 @@ class Client:
         what: str = "TRADES",
         rth: bool = True,
         fresh: bool = False,
+        max_age_s: float | None = None,
         timeout_s: float | None = None,
     ) -> Bars:
-        """The newest `count` bars, oldest first, the unfinished one last."""
-        return self._perform(calls.bars(contract, size, count, what, rth, fresh), timeout_s)
+        """The newest `count` bars, oldest first, the unfinished one last.
+
+        max_age_s: when the Gateway cannot be asked now, bars held by the proxy and at most so old will do; they then
+        carry their `age_s`. Left out, the error is raised.
+        """
+        return self._perform(calls.bars(contract, size, count, what, rth, fresh, max_age_s), timeout_s)
 
     def quote(self, contract: Any, *, timeout_s: float | None = None) -> Quote:
         return self._perform(calls.quote(contract), timeout_s)

@@ -73,20 +73,25 @@ class Table(Sequence[_Row], Generic[_Row]):
 
 
 class Bars(Table[Bar]):
-    """Bars, oldest first; the last one may be unfinished (`complete` False)."""
+    """Bars, oldest first; the last one may be unfinished (`complete` False).
+
+    age_s: set when the Gateway could not be asked: seconds since IB last confirmed them.
+    """
 
     _columns = {
         "start_ns": "i8", "open": "f8", "high": "f8", "low": "f8", "close": "f8", "volume": "f8", "wap": "f8",
         "count": "i8", "complete": "?", "source": "U8", "gap": "?",
     }  # fmt: skip
 
-    def __init__(self, rows: Sequence[Bar], *, contract: str = "", size: str = "") -> None:
+    def __init__(self, rows: Sequence[Bar], *, contract: str = "", size: str = "", age_s: float | None = None) -> None:
         super().__init__(rows)
         self.contract = contract
         self.size = size
+        self.age_s = age_s
 
     def __repr__(self) -> str:
-        return f"<Bars {self.contract} {self.size}, {len(self)} rows>"
+        old = "" if self.age_s is None else f", {self.age_s:g} s old"
+        return f"<Bars {self.contract} {self.size}, {len(self)} rows{old}>"
 
 
 class ChainTable(Table[ChainRow]):

@@ -97,6 +97,10 @@ class History:
         self._ask(key, owner, queue_s, now)
         return None
 
+    def held(self, key: HistoryKey) -> HistoryAnswer | None:
+        """The last answer, however old."""
+        return self._answers.get(key)
+
     def _ask(self, key: HistoryKey, owner: str, queue_s: float | None, now: float) -> None:
         self._failures.pop(key, None)
         self._asked[key] = self._desk.ask(

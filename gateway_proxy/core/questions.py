@@ -19,6 +19,7 @@ from gateway_proxy.core.history import wake_key as history_wake_key
 from gateway_proxy.core.market_time import MarketTime
 from gateway_proxy.core.quotes import QuoteBook
 from gateway_proxy.core.series import Series
+from gateway_proxy.errors import BreakerOpen, GatewayTimeout, GatewayUnavailable
 
 #: The columns of the binary layout, float64 little-endian, one after the other; missing values are NaN.
 BINARY_COLUMNS: Final = ("start_ns", "open", "high", "low", "close", "volume", "wap", "count", "complete")
@@ -38,7 +39,10 @@ class Desks:
 
 
 class BarsErrand(Errand):
-    """`bars`: from the live series when it holds enough, otherwise one historical request."""
+    """`bars`: from the live series when it holds enough, otherwise one historical request.
+
+    When the Gateway cannot be asked and the caller allows an age, what is held answers, marked with its age.
+    """
 
     def __init__(self, client: Any, request: Request, owner: str, desks: Desks, deadline: float, now: float) -> None:
         super().__init__(client, request.id, deadline)
@@ -50,6 +54,36 @@ class BarsErrand(Errand):
         self._duration = duration_for(self._args.size, self._args.count, self._args.rth)
 
     def advance(self, now: float) -> fx.Reply | frozenset[str]:
+        try:
+            return self._ask(now)
+        except (BreakerOpen, GatewayUnavailable, GatewayTimeout):
+            stale = self.stale(now)
+            if stale is None:
+                raise
+            return stale
+
+    def stale(self, now: float) -> fx.Reply | None:
+        """The newest bars held that are young enough for the caller; None when there are none or he wants none."""
+        args, desks = self._args, self._desks
+        if args.max_age_s is None:
+            return None
+        found: list[tuple[float, list[Bar]]] = []
+        stream = desks.bars.get(self._contract.key, args.size)
+        if stream is not None and stream.last_update is not None and args.what == "TRADES" and args.rth:
+            found.append((now - stream.last_update, stream.series.newest(args.count)))
+        details = desks.directory.known(self._contract)
+        if details is not None:
+            key = HistoryKey(details.contract, args.size, args.what, args.rth, self._duration)
+            if (answer := desks.history.held(key)) is not None:
+                found.append((now - answer.at, list(answer.bars[-args.count :])))
+        usable = [(age_s, bars) for age_s, bars in found if age_s <= args.max_age_s and bars]
+        if not usable:
+            return None
+        age_s, bars = min(usable, key=lambda pair: (len(pair[1]) < args.count, pair[0]))
+        timeline = Timeline(cache="stale", total_ms=round((now - self._asked_at) * 1e3, 3))
+        return self._reply(bars, timeline, now, age_s=round(age_s, 3))
+
+    def _ask(self, now: float) -> fx.Reply | frozenset[str]:
         args, desks = self._args, self._desks
         held = self._held()
         if held is not None:
@@ -74,8 +108,10 @@ class BarsErrand(Errand):
         bars = stream.series.newest(args.count)
         return bars if len(bars) >= args.count else None
 
-    def _reply(self, bars: list[Bar], timeline: Timeline, now: float) -> fx.Reply:
+    def _reply(self, bars: list[Bar], timeline: Timeline, now: float, *, age_s: float | None = None) -> fx.Reply:
         body: dict[str, Any] = {"contract": self._contract.key, "size": self._args.size}
+        if age_s is not None:
+            body["age_s"] = age_s
         body |= _layout(bars, self._args.layout)
         body["timeline"] = asdict(timeline)
         binary = _binary(bars) if self._args.layout == "binary" else None

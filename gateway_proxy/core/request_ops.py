@@ -24,7 +24,7 @@ from gateway_proxy.core.rules import history_class, history_keys
 from gateway_proxy.core.scheduler import Job, Keys, Lane, RequestClass
 from gateway_proxy.core.symptoms import Symptoms
 from gateway_proxy.core.verdict import Finding, Verdict
-from gateway_proxy.errors import BadMessage, GatewayUnavailable, Refused
+from gateway_proxy.errors import BadMessage, GatewayUnavailable, ProxyError, Refused
 
 ENGINES_MAX: Final = 256
 _DIALLED = frozenset({GatewayState.READY, GatewayState.DEGRADED})
@@ -70,7 +70,14 @@ class RequestOps:
             return
         deadline = now + (request.expires_in_s or self._timeout_s)
         errand = make_errand(client, request, owner, deadline, now)
-        self._require_session()
+        try:
+            self._require_session()
+        except ProxyError:
+            held = errand.stale(now) if isinstance(errand, BarsErrand) else None
+            if held is None:
+                raise
+            self._effects.append(held)
+            return
         core.errands.add(errand, now)
 
     def _require_session(self) -> None:
