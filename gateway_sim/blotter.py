@@ -12,7 +12,7 @@ from dataclasses import replace
 from gateway_sim.accounts import Account, commission_of
 from gateway_sim.calendar import local
 from gateway_sim.contracts import Contract
-from gateway_sim.market import Market, Quote, mixed
+from gateway_sim.market import Market
 from gateway_sim.matching import (
     LIMIT_KINDS,
     STOP_KINDS,
@@ -27,6 +27,7 @@ from gateway_sim.order_register import OrderRegister
 from gateway_sim.order_request import PlaceOrder
 from gateway_sim.order_rules import Refusal, acceptance_refusal, modification_refusal
 from gateway_sim.orders import Execution, Order, Status
+from gateway_sim.quotes import Quote, mixed
 from gateway_sim.timestamps import parse_when
 
 CANCELLED_TEXT = "Order Canceled - reason:"

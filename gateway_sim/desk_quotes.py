@@ -5,6 +5,7 @@ Stocks are sampled every 250 ms, options every 100 ms (rule book 3.4); only what
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from gateway_sim import messages
@@ -12,9 +13,11 @@ from gateway_sim.contracts import Contract
 from gateway_sim.floor import Floor, Handler, Repeater
 from gateway_sim.limits import Breach
 from gateway_sim.lines import Lines
+from gateway_sim.quotes import Quote
 from gateway_sim.requests import ById, MarketDataRequest
 from gateway_sim.session import Session
-from gateway_sim.ticks import DELAYED_TYPES, GENERIC_TICKS, Tick, TickBoard, encode_tick
+from gateway_sim.ticks import DELAYED_TYPES, GENERIC_TICKS, SIZE_OF_PRICE, Tick, TickBoard, tick_text
+from gateway_sim.wire import frames
 
 STOCK_PERIOD_S = 0.25
 OPTION_PERIOD_S = 0.1
@@ -44,15 +47,27 @@ class Subscription:
     session: Session
     req_id: int
     contract: Contract
-    generic: frozenset[int]
+    generic: tuple[int, ...]
     snapshot: bool
     delayed: bool
     sent: dict[int, Tick] = field(default_factory=dict)
-    stream: Repeater | None = None
+    quote: Quote | None = None
+    """The one of the second sampled last."""
     silenced: bool = False
     sampled_quarter: int = -1
     """Quarter of a market second that was looked at last; the market does not move inside one."""
     sampled_second: int = -1
+
+
+@dataclass
+class Pulse:
+    """The streams of one period, sampled together."""
+
+    streams: dict[tuple[int, int], Subscription] = field(default_factory=dict)
+    repeater: Repeater | None = None
+    """Runs while there are streams."""
+    quarter: int = -1
+    """Quarter of a market second in which all were sampled last."""
 
 
 class QuoteDesk:
@@ -63,6 +78,7 @@ class QuoteDesk:
         self._lines = lines
         self._board = TickBoard(floor.market)
         self._subscriptions: dict[tuple[int, int], Subscription] = {}
+        self._pulses = {OPTION_PERIOD_S: Pulse(), STOCK_PERIOD_S: Pulse()}
         self.handlers: dict[str, Handler] = {
             "reqMktData": self._market_data,
             "cancelMktData": self._cancel,
@@ -106,19 +122,18 @@ class QuoteDesk:
             floor.error(session, req_id, 101, NO_LINES_TEXT, "reqMktData")
             return
         delayed = floor.faults.is_on("delayed_only", floor.now)
-        subscription = Subscription(session, req_id, contract, generic or frozenset(), request.snapshot, delayed)
+        subscription = Subscription(session, req_id, contract, generic or (), request.snapshot, delayed)
         self._subscriptions[key] = subscription
         floor.tell(session, messages.tick_request_parameters(req_id, 0.01))
         floor.tell(session, messages.market_data_type(req_id, 3 if delayed else 1))
         if request.snapshot:
             self._start_snapshot(key, subscription)
         else:
-            period = OPTION_PERIOD_S if contract.is_option else STOCK_PERIOD_S
-            subscription.stream = floor.every(period, lambda now: self._send(subscription))
+            self._stream(key, subscription)
             floor.answered(session, "reqMktData", req_id)
 
     def _refusal(
-        self, session: Session, request: MarketDataRequest, generic: frozenset[int] | None
+        self, session: Session, request: MarketDataRequest, generic: tuple[int, ...] | None
     ) -> tuple[int, str] | None:
         floor = self._floor
         if generic is None:
@@ -162,7 +177,7 @@ class QuoteDesk:
         def send(now: float) -> None:
             if self._subscriptions.get(key) is not subscription:
                 return
-            self._send(subscription)
+            self._sample([subscription])
             quote = floor.market.quote(subscription.contract, floor.market_s)
             complete = quote.bid > 0.0 and quote.ask > 0.0 and bool(subscription.sent)
             if complete and not floor.faults.is_on("model_greeks_missing", now):
@@ -171,29 +186,63 @@ class QuoteDesk:
         floor.agenda.after(SNAPSHOT_TICKS_AFTER_S, send)
         floor.agenda.after(SNAPSHOT_END_S, finish)
 
-    def _send(self, subscription: Subscription) -> None:
+    def _stream(self, key: tuple[int, int], subscription: Subscription) -> None:
+        period = OPTION_PERIOD_S if subscription.contract.is_option else STOCK_PERIOD_S
+        pulse = self._pulses[period]
+        pulse.streams[key] = subscription
+        pulse.quarter = -1
+        if pulse.repeater is None:
+            pulse.repeater = self._floor.every(period, lambda now: self._beat(pulse))
+
+    def _beat(self, pulse: Pulse) -> None:
+        quarter = int(self._floor.market_s * 4)
+        if quarter != pulse.quarter and not self._floor.faults.feed_frozen(self._floor.now):
+            pulse.quarter = quarter
+            self._sample(pulse.streams.values())
+
+    def _sample(self, subscriptions: Iterable[Subscription]) -> None:
+        """Send each of them what changed since it was sampled last, in one batch each."""
         floor = self._floor
-        if floor.faults.feed_frozen(floor.now) or subscription.silenced:
+        if floor.faults.feed_frozen(floor.now):
             return
-        market_s = floor.market_s - (DELAY_S if subscription.delayed else 0.0)
-        quarter = int(market_s * 4)
-        if quarter == subscription.sampled_quarter:
-            return
-        subscription.sampled_quarter = quarter
-        if subscription.sent and int(market_s) == subscription.sampled_second:
-            shown = self._board.moving(subscription.contract, market_s)
-        else:
-            subscription.sampled_second = int(market_s)
-            missing = floor.faults.is_on("model_greeks_missing", floor.now)
-            shown = self._board.ticks(subscription.contract, subscription.generic, market_s, missing)
-        sent = subscription.sent
-        for tick_type, tick in shown.items():
-            before = sent.get(tick_type)
-            if tick == before:
-                continue
-            sent[tick_type] = tick
-            number = DELAYED_TYPES.get(tick_type, tick_type) if subscription.delayed else tick_type
-            floor.tell(subscription.session, encode_tick(subscription.req_id, number, tick, before))
+        missing = floor.faults.is_on("model_greeks_missing", floor.now)
+        live_s = floor.market_s
+        for subscription in subscriptions:
+            market_s = live_s - DELAY_S if subscription.delayed else live_s
+            quarter = int(market_s * 4)
+            if quarter != subscription.sampled_quarter and not subscription.silenced:
+                subscription.sampled_quarter = quarter
+                texts = self._changes(subscription, market_s, missing)
+                if texts:
+                    floor.tell(subscription.session, frames(texts))
+
+    def _changes(self, subscription: Subscription, market_s: float, greeks_missing: bool) -> list[str]:
+        second, sent = int(market_s), subscription.sent
+        if second == subscription.sampled_second and sent:
+            return self._size_changes(subscription, market_s)
+        subscription.sampled_second = second
+        subscription.quote = quote = self._floor.market.quote_of_second(subscription.contract, market_s)
+        shown = self._board.ticks(subscription.contract, quote, subscription.generic, market_s, greeks_missing)
+        changed = [(kind, tick, sent.get(kind)) for kind, tick in shown.items() if sent.get(kind) != tick]
+        subscription.sent = shown
+        req_id, delayed = subscription.req_id, subscription.delayed
+        return [
+            tick_text(req_id, DELAYED_TYPES.get(kind, kind) if delayed else kind, tick, before)
+            for kind, tick, before in changed
+        ]
+
+    def _size_changes(self, subscription: Subscription, market_s: float) -> list[str]:
+        """Inside one second only the displayed sizes move."""
+        sent, quote, texts = subscription.sent, subscription.quote, []
+        assert quote is not None
+        bid_size, ask_size = self._floor.market.sizes(subscription.contract, quote, market_s)
+        for kind, tick in ((1, (quote.bid, bid_size)), (2, (quote.ask, ask_size))):
+            if kind in sent and sent[kind] != tick:
+                sent[kind] = tick
+                size_kind = SIZE_OF_PRICE[kind]
+                number = DELAYED_TYPES[size_kind] if subscription.delayed else size_kind
+                texts.append(messages.tick_size(subscription.req_id, number, tick[1]))
+        return texts
 
     def _cancel(self, session: Session, request: ById) -> None:
         key = (session.connection, request.req_id)
@@ -204,14 +253,16 @@ class QuoteDesk:
         self._floor.error(session, request.req_id, 300, text, "cancelMktData")
 
     def _release(self, key: tuple[int, int]) -> None:
-        subscription = self._subscriptions.pop(key)
+        self._subscriptions.pop(key)
         self._lines.give_back(key)
-        if subscription.stream is not None:
-            subscription.stream.stop()
+        for pulse in self._pulses.values():
+            if pulse.streams.pop(key, None) is not None and not pulse.streams and pulse.repeater is not None:
+                pulse.repeater.stop()
+                pulse.repeater = None
 
 
-def _generic_numbers(text: str) -> frozenset[int] | None:
-    """The generic tick numbers of a list such as `100,101,mdoff`; None if one does not exist."""
+def _generic_numbers(text: str) -> tuple[int, ...] | None:
+    """The generic tick numbers of a list such as `100,101,mdoff`, ascending; None if one does not exist."""
     found = set()
     for part in text.replace(" ", "").split(","):
         name = part.split(":")[0]
@@ -220,4 +271,4 @@ def _generic_numbers(text: str) -> frozenset[int] | None:
         if not name.isdigit() or int(name) not in GENERIC_TICKS:
             return None
         found.add(int(name))
-    return frozenset(found)
+    return tuple(sorted(found))

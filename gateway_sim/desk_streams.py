@@ -14,6 +14,7 @@ from gateway_sim.option_series import years_to_expiry
 from gateway_sim.pricing import greeks, implied_volatility
 from gateway_sim.requests import ById, DepthRequest, OptionCalculation, RealTimeBarsRequest, TickByTickRequest
 from gateway_sim.session import Session
+from gateway_sim.wire import frames
 
 TICK_BY_TICK_KINDS = {"Last": 1, "AllLast": 2, "BidAsk": 3, "MidPoint": 4}
 LIVE_SOURCES = frozenset({"TRADES", "MIDPOINT", "BID", "ASK"})
@@ -222,10 +223,11 @@ class StreamsDesk:
         found = None
         if spot > 0.0:
             found = implied_volatility(request.given, spot, contract.strike, years, contract.is_call)
-        values = greeks(spot, contract.strike, years, found, contract.is_call) if found else None
-        floor.tell(session, messages.tick_option_computation(
-            request.req_id, 53, found or -1.0, request.given, values, spot
-        ))  # fmt: skip
+        computed = messages.NOT_COMPUTED
+        if found:
+            values = greeks(spot, contract.strike, years, found, contract.is_call)
+            computed = messages.option_computation(found, request.given, values, spot)
+        floor.tell(session, frames([messages.tick_option_computation(request.req_id, 53, computed)]))
         floor.answered(session, "calculateImpliedVolatility", request.req_id)
 
     def _option_price(self, session: Session, request: OptionCalculation) -> None:
@@ -234,12 +236,11 @@ class StreamsDesk:
         if contract is None or not self._is_option(session, request.req_id, contract):
             return
         years, spot = years_to_expiry(contract, floor.market_s), request.underlying_price
-        values = None
+        computed = messages.NOT_COMPUTED
         if spot > 0.0 and request.given > 0.0:
             values = greeks(spot, contract.strike, years, request.given, contract.is_call)
-        price = round(values.price, 6) if values else -1.0
-        message = messages.tick_option_computation(request.req_id, 53, request.given, price, values, spot)
-        floor.tell(session, message)
+            computed = messages.option_computation(request.given, values.price, values, spot)
+        floor.tell(session, frames([messages.tick_option_computation(request.req_id, 53, computed)]))
         floor.answered(session, "calculateOptionPrice", request.req_id)
 
     def _is_option(self, session: Session, req_id: int, contract: Contract) -> bool:

@@ -21,8 +21,9 @@ from gateway_sim.fault_state import FaultState
 from gateway_sim.history import History
 from gateway_sim.ledger import Ledger
 from gateway_sim.limits import Breach, Judge
-from gateway_sim.market import Market, mixed
+from gateway_sim.market import Market
 from gateway_sim.prices import PriceSource
+from gateway_sim.quotes import mixed
 from gateway_sim.session import Session
 from gateway_sim.settings import GatewaySettings
 

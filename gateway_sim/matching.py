@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway_sim.contracts import Contract
-from gateway_sim.market import Quote
 from gateway_sim.orders import Order
+from gateway_sim.quotes import Quote
 
 ORDER_KINDS = frozenset({"MKT", "LMT", "STP", "STP LMT", "MIT", "LIT", "TRAIL", "TRAIL LIMIT", "MTL"})
 STOP_KINDS = frozenset({"STP", "STP LMT", "TRAIL", "TRAIL LIMIT"})

@@ -6,7 +6,7 @@ drops a message whose size is `100.0`; a field too few ends the message loop of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from gateway_sim import versions
@@ -180,33 +180,47 @@ def market_data_type(req_id: int, kind: int) -> bytes:
     return encode(58, 1, req_id, kind)
 
 
-def tick_price(req_id: int, tick_type: int, price: float, size: int, attributes: int = 1) -> bytes:
+# The ticks are the bulk of what is sent: these give a payload's text, `wire.frames` makes bytes of a batch of them.
+
+
+def tick_price(req_id: int, tick_type: int, price: float, size: int, attributes: int = 1) -> str:
     """attributes: bit 1 canAutoExecute, 2 pastLimit, 4 preOpen."""
-    return frame(f"1\0006\0{req_id}\0{tick_type}\0{number_text(price)}\0{size}\0{attributes}\0".encode("ascii"))
+    return f"1\0006\0{req_id}\0{tick_type}\0{number_text(price)}\0{size}\0{attributes}\0"
 
 
-def tick_size(req_id: int, tick_type: int, size: int) -> bytes:
-    return frame(f"2\0006\0{req_id}\0{tick_type}\0{size}\0".encode("ascii"))
+def tick_size(req_id: int, tick_type: int, size: int) -> str:
+    return f"2\0006\0{req_id}\0{tick_type}\0{size}\0"
 
 
-def tick_generic(req_id: int, tick_type: int, value: float) -> bytes:
-    return encode(45, 6, req_id, tick_type, value)
+def tick_generic(req_id: int, tick_type: int, value: float) -> str:
+    return f"45\0006\0{req_id}\0{tick_type}\0{number_text(value)}\0"
 
 
-def tick_string(req_id: int, tick_type: int, value: str) -> bytes:
-    return encode(46, 6, req_id, tick_type, value)
+def tick_string(req_id: int, tick_type: int, value: str) -> str:
+    return f"46\0006\0{req_id}\0{tick_type}\0{value}\0"
 
 
-def tick_option_computation(
-    req_id: int, tick_type: int, volatility: float, price: float, values: Greeks | None, spot: float
-) -> bytes:
-    """values None: nothing could be computed, sent as IB's -1 and -2 marks."""
-    if values is None:
-        return encode(21, req_id, tick_type, 0, -1, -2, -1, -1, -2, -2, -2, -1)
-    return encode(
-        21, req_id, tick_type, 0, round(volatility, 8), round(values.delta, 8), price, 0.0, round(values.gamma, 8),
-        round(values.vega, 8), round(values.theta, 8), spot,
-    )  # fmt: skip
+def tick_option_computation(req_id: int, tick_type: int, computed: str) -> str:
+    """computed: as made by `option_computation`, the same for every request."""
+    return f"21\0{req_id}\0{tick_type}\0{computed}"
+
+
+NOT_COMPUTED = "0\0-1\0-2\0-1\0-1\0-2\0-2\0-2\0-1\0"
+"""IB's -1 and -2 marks: nothing could be computed."""
+
+
+def option_computation(volatility: float, price: float, values: Greeks, spot: float) -> str:
+    """The fields of an option computation behind its type."""
+    return option_computations(((volatility, price),), values, spot)[0]
+
+
+def option_computations(rows: Iterable[tuple[float, float]], values: Greeks, spot: float) -> list[str]:
+    """As `option_computation` for several (volatility, price) of one second: what they share is written once."""
+    head, tail = (
+        f"\0{values.delta:.8f}\0",
+        f"\0000.0\0{values.gamma:.8f}\0{values.vega:.8f}\0{values.theta:.8f}\0{spot:.4f}\0",
+    )
+    return [f"0\0{volatility:.8f}{head}{price:.6f}{tail}" for volatility, price in rows]
 
 
 def tick_snapshot_end(req_id: int) -> bytes:

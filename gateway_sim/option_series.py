@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import zlib
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from gateway_sim.pricing import (
     FloatArray,
     Greeks,
     greeks,
+    greeks_array,
     price_array,
     smile,
     smile_array,
@@ -31,8 +33,7 @@ INDEX_VOLUME = 40_000_000
 """Stands in for the shares of an index, which has none."""
 
 
-@dataclass(frozen=True, slots=True)
-class OptionValue:
+class OptionValue(NamedTuple):
     """An option at one second: cents-exact market around the model value. bid is 0.0 when nobody bids."""
 
     model: Greeks
@@ -67,6 +68,35 @@ def value_at(contract: Contract, spot: float, epoch_s: float) -> OptionValue:
     return OptionValue(model, volatility, bid / 100.0, ask / 100.0, last / 100.0, spot, years)
 
 
+def values_over(contract: Contract, spot: FloatArray, start: int) -> list[OptionValue]:
+    """`value_at` for consecutive seconds from epoch second `start`, the underlying's middle being `spot`."""
+    years = _years_over(contract, start, len(spot))
+    volatility = smile_array(np.log(contract.strike / spot), years, contract.listing.volatility)
+    models = greeks_array(spot, contract.strike, years, volatility, contract.is_call)
+    bid, ask, last = _market_over(contract, models[0])
+    columns = (volatility, bid, ask, last, spot, years)
+    rows = zip(map(Greeks._make, zip(*(column.tolist() for column in models), strict=True)),
+               *(column.tolist() for column in columns), strict=True)  # fmt: skip
+    return list(map(OptionValue._make, rows))
+
+
+def _years_over(contract: Contract, start: int, seconds: int) -> FloatArray:
+    left = contract.expiry_close - (start + np.arange(seconds, dtype=np.float64))
+    result: FloatArray = np.maximum(left, EXPIRY_FLOOR_S) / YEAR_S
+    return result
+
+
+def _market_over(contract: Contract, price: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Bid, ask and last around the model's price, on the price grid."""
+    cents = price * 100.0
+    tick = np.where(cents < 300.0, 1.0, 1.0 if contract.listing.penny else 5.0)
+    half = 0.5 * np.maximum(tick, 0.012 * cents)
+    bid = np.maximum(0.0, np.floor((cents - half) / tick + 1e-9) * tick)
+    ask = np.maximum(np.ceil((cents + half) / tick - 1e-9) * tick, bid + tick)
+    last = np.maximum(tick, np.rint(cents / tick) * tick)
+    return bid / 100.0, ask / 100.0, last / 100.0
+
+
 @dataclass(frozen=True)
 class OptionSegment:
     """A regular session of an option, one sample per second."""
@@ -80,18 +110,12 @@ class OptionSegment:
 
 def session_values(contract: Contract, underlying: Segment) -> OptionSegment:
     """`value_at` for every second of the underlying's session."""
-    seconds = underlying.start + np.arange(len(underlying), dtype=np.float64)
-    years = np.maximum(contract.expiry_close - seconds, EXPIRY_FLOOR_S) / YEAR_S
-    spot = underlying.mid
-    volatility = smile_array(np.log(contract.strike / spot), years, contract.listing.volatility)
-    cents = price_array(spot, contract.strike, years, volatility, contract.is_call) * 100.0
-    tick = np.where(cents < 300.0, 1.0, 1.0 if contract.listing.penny else 5.0)
-    half = 0.5 * np.maximum(tick, 0.012 * cents)
-    bid = np.maximum(0.0, np.floor((cents - half) / tick + 1e-9) * tick)
-    ask = np.maximum(np.ceil((cents + half) / tick - 1e-9) * tick, bid + tick)
-    last = np.maximum(tick, np.rint(cents / tick) * tick)
+    years = _years_over(contract, underlying.start, len(underlying))
+    volatility = smile_array(np.log(contract.strike / underlying.mid), years, contract.listing.volatility)
+    price = price_array(underlying.mid, contract.strike, years, volatility, contract.is_call)
+    bid, ask, last = _market_over(contract, price)
     volume = np.diff(volume_so_far(contract, underlying), prepend=0)
-    return OptionSegment(underlying.start, bid / 100.0, ask / 100.0, last / 100.0, volume)
+    return OptionSegment(underlying.start, bid, ask, last, volume)
 
 
 def volume_by_minute(contract: Contract, underlying: Segment) -> FloatArray:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from gateway_sim.accounts import Account, MarkOf
 from gateway_sim.calendar import local
 from gateway_sim.contracts import Contract
-from gateway_sim.market import Quote
 from gateway_sim.matching import LIMIT_KINDS, NEEDS_AUX, ORDER_KINDS, on_grid
 from gateway_sim.order_request import PlaceOrder
 from gateway_sim.orders import Order, Status
+from gateway_sim.quotes import Quote
 from gateway_sim.timestamps import parse_when
 
 ORDERS_PER_SIDE_MAX = 15

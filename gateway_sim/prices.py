@@ -74,6 +74,21 @@ class Segment:
         return result
 
     @cached_property
+    def high_index(self) -> IntArray:
+        """Where the high so far was made, for each second."""
+        return self._latest(np.diff(self.high_so_far, prepend=-np.inf) > 0.0)
+
+    @cached_property
+    def low_index(self) -> IntArray:
+        """Where the low so far was made, for each second."""
+        return self._latest(np.diff(self.low_so_far, prepend=np.inf) < 0.0)
+
+    @staticmethod
+    def _latest(made: NDArray[np.bool_]) -> IntArray:
+        result: IntArray = np.maximum.accumulate(np.where(made, np.arange(len(made)), 0))
+        return result
+
+    @cached_property
     def volume_so_far(self) -> IntArray:
         return np.cumsum(self.volume)
 
@@ -133,11 +148,39 @@ class PriceSource:
         self._segments: OrderedDict[tuple[str, int, Part], Segment] = OrderedDict()
         self._factors: OrderedDict[tuple[int, Part], FloatArray] = OrderedDict()
         self._daily: dict[str, tuple[FloatArray, FloatArray]] = {}
+        self._previous_closes: dict[tuple[str, int], float] = {}
+        self._part: tuple[float, float, TradingDay, Part] | None = None
+
+    def part_at(self, epoch_s: float) -> tuple[TradingDay, Part | None]:
+        """The current trading day and which of its sessions is on (None at night)."""
+        known = self._part
+        if known is not None and known[0] <= epoch_s < known[1]:
+            return known[2], known[3]
+        day = self._calendar.current(epoch_s)
+        for part in Part:
+            start, end = session_bounds(day, part)
+            if start <= epoch_s < end:
+                self._part = (start, end, day, part)
+                return day, part
+        return day, None
+
+    def day_before(self, day: TradingDay) -> TradingDay:
+        return self._calendar.at_index(day.index - 1)
+
+    def previous_close(self, listing: Listing, day: TradingDay) -> float:
+        """Last price of the regular session before `day`."""
+        key = (listing.symbol, day.index)
+        known = self._previous_closes.get(key)
+        if known is None:
+            segment = self.segment(listing, self.day_before(day), Part.REGULAR)
+            known = self._previous_closes[key] = float(segment.last[-1])
+        return known
 
     def add_jump(self, jump: Jump) -> None:
         """Lay a jump over the prices, also over segments already made."""
         self.overlay.jumps.append(jump)
         self._segments.clear()
+        self._previous_closes.clear()
 
     def add_halt(self, halt: Halt) -> None:
         self.overlay.halts.append(halt)

@@ -7,7 +7,7 @@ theta per calendar day.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,7 @@ EXPIRY_FLOOR_S = 60.0
 """Time to expiry never falls below a minute, so greeks stay finite at the close of expiry day."""
 
 
-@dataclass(frozen=True, slots=True)
-class Greeks:
+class Greeks(NamedTuple):
     price: float
     delta: float
     gamma: float
@@ -87,18 +86,32 @@ def greeks(spot: float, strike: float, years: float, volatility: float, is_call:
     )
 
 
+def greeks_array(
+    spot: FloatArray, strike: float, years: FloatArray, volatility: FloatArray, is_call: bool
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
+    """`greeks` over arrays of one shape: price, delta, gamma, vega, theta."""
+    root = np.sqrt(years)
+    d1 = (np.log(spot / strike) + (RATE + 0.5 * volatility**2) * years) / (volatility * root)
+    d2 = d1 - volatility * root
+    discounted = strike * np.exp(-RATE * years)
+    density = np.exp(-0.5 * d1 * d1) / math.sqrt(2.0 * math.pi)
+    sign = 1.0 if is_call else -1.0
+    near, far = normal_cdf_array(sign * d1), normal_cdf_array(sign * d2)
+    decay = -spot * density * volatility / (2.0 * root) - sign * RATE * discounted * far
+    return (
+        np.maximum(sign * (spot * near - discounted * far), 0.0),
+        sign * near,
+        density / (spot * volatility * root),
+        spot * density * root / 100.0,
+        decay / 365.0,
+    )
+
+
 def price_array(
     spot: FloatArray, strike: float, years: FloatArray, volatility: FloatArray, is_call: bool
 ) -> FloatArray:
     """`greeks(...).price` over arrays of one shape."""
-    root = np.sqrt(years)
-    d1 = (np.log(spot / strike) + (RATE + 0.5 * volatility**2) * years) / (volatility * root)
-    d2 = d1 - volatility * root
-    sign = 1.0 if is_call else -1.0
-    discounted = strike * np.exp(-RATE * years)
-    value = sign * (spot * normal_cdf_array(sign * d1) - discounted * normal_cdf_array(sign * d2))
-    result: FloatArray = np.maximum(value, 0.0)
-    return result
+    return greeks_array(spot, strike, years, volatility, is_call)[0]
 
 
 def implied_volatility(price: float, spot: float, strike: float, years: float, is_call: bool) -> float | None:

