@@ -172,6 +172,15 @@ class Blotter:
         self._jobs.expired(job_id)
         self._end_turn()
 
+    def refused(self, job_id: str, client_order_id: str, reason: str, now: float) -> None:
+        """Pacing will not even queue it: a full queue, or no more orders on that side of the contract."""
+        self._begin_turn(now)
+        order = self.register.orders.get(client_order_id)
+        if order is not None and order.state is State.INTENT:
+            self.placement.withdraw(order, reason)
+        self._jobs.expired(job_id)
+        self._end_turn()
+
     # ---------------------------------------------------------------- the Gateway
 
     def receive_upstream(self, event: BlotterEvent, now: float, wall_ns: int) -> None:

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from typing import Any, ClassVar, Final
 
-from gateway_proxy.bus.messages import AccountValues, BracketArgs, Mode, PlaceArgs, Quote, Request
+from gateway_proxy.bus.messages import AccountValues, BracketArgs, Mode, OrderUpdate, PlaceArgs, Quote, Request
 from gateway_proxy.core import effects as fx
 from gateway_proxy.core.admission import OrderSettings
 from gateway_proxy.core.blotter import Blotter
 from gateway_proxy.core.contracts import ContractDirectory, parse, wake_key
 from gateway_proxy.core.desk import Desk
+from gateway_proxy.core.jobs import NO_KEYS
+from gateway_proxy.core.market_time import NEW_YORK
 from gateway_proxy.core.orders import State
 from gateway_proxy.core.quotes import QuoteBook
 from gateway_proxy.core.risk import RiskSettings
 from gateway_proxy.core.rules import RequestClass
 from gateway_proxy.core.scheduler import Job, Keys, Lane, Scheduler
+from gateway_proxy.core.sides import Sides, sides_of
 from gateway_proxy.core.submissions import Submit, Unwatch, Watch
 from gateway_proxy.core.verdict import Verdict, error
 from gateway_proxy.errors import ProxyError, QueueFull, Refused
@@ -65,14 +69,18 @@ class OrderPath:
         self._quotes = quotes
         self._blotter = Blotter(settings.orders, settings.risk, mode=mode)
         self._unresolved: list[_Unresolved] = []
-        self._jobs: dict[int, str] = {}
+        self._sides = Sides(scheduler, desk.new_id)
+        self._jobs: dict[int, Submit] = {}
         self._now = 0.0
+        self._date: date | None = None
         self._effects: list[fx.Effect] = []
 
     # ------------------------------------------------------------ requests
 
     def restore(self, records: list[dict[str, Any]], now: float) -> None:
         self._blotter.restore(records, now)
+        for order in self._blotter.register.open_orders():
+            self._sides.look(order, now)
 
     def receive_request(self, client: Any, owner: str, request: Request, now: float, wall_ns: int) -> None:
         """Orders for a contract wait until IB has said what it is; everything else goes straight on."""
@@ -139,26 +147,36 @@ class OrderPath:
     # ------------------------------------------------------------ pacing
 
     def granted(self, job_id: int, now: float, wall_ns: int) -> None:
-        name = self._jobs.pop(job_id)
-        self._blotter.granted(name, now, wall_ns)
+        wish = self._jobs.pop(job_id)
+        self._blotter.granted(wish.job_id, now, wall_ns)
         self._scheduler.finished(job_id, now, latency_s=None, failed=False)
-        self._scheduler.release(job_id, now)
+        self._sides.granted(self._blotter.register.orders.get(wish.client_order_id), job_id, now)
 
     def expired(self, job_id: int, now: float, wall_ns: int) -> None:
         """Jobs that are not ours are data requests that were closed in the moment they expired."""
-        name = self._jobs.pop(job_id, None)
-        if name is not None:
-            self._blotter.expired(name, now)
+        wish = self._jobs.pop(job_id, None)
+        if wish is not None:
+            self._blotter.expired(wish.job_id, now)
 
     def _submit(self, wish: Submit) -> None:
         job_id = self._desk.new_id()
-        job = Job(job_id, _LANES[wish.lane], wish.owner, _class_of(wish), wish.messages, Keys(), wish.deadline)
-        self._jobs[job_id] = wish.job_id
+        order = self._blotter.register.orders.get(wish.client_order_id)
+        keys = NO_KEYS if order is None or order.simulated else Keys(sides=sides_of(order.legs))
+        job = Job(job_id, _LANES[wish.lane], wish.owner, _class_of(wish), wish.messages, keys, wish.deadline)
+        self._jobs[job_id] = wish
         try:
             self._scheduler.push(job, self._now)
-        except (QueueFull, Refused):
+        except (QueueFull, Refused) as refusal:
             del self._jobs[job_id]
-            self._blotter.expired(wish.job_id, self._now)
+            self._blotter.refused(wish.job_id, wish.client_order_id, str(refusal), self._now)
+
+    def _turn_day(self, wall_ns: int) -> None:
+        """When the exchange's date changes, IB's order efficiency ratio starts again."""
+        today = datetime.fromtimestamp(wall_ns // 1_000_000_000, NEW_YORK).date()
+        if today != self._date:
+            self._date = today
+            self._scheduler.new_trading_day()
+            self._sides.new_trading_day()
 
     # ------------------------------------------------------------ time and effects
 
@@ -174,6 +192,7 @@ class OrderPath:
             text = f"contract {contract.key} could not be established in time; the order was not sent"
             self._refuse(waiting, error(Verdict.EXPIRED_IN_QUEUE, text))
         self._blotter.handle_timer(now)
+        self._turn_day(wall_ns)
 
     def effects(self, now: float) -> list[fx.Effect]:
         """The blotter's effects in their order; its wishes for pacing and quotes are carried out on the way."""
@@ -189,8 +208,16 @@ class OrderPath:
             elif isinstance(effect, Unwatch):
                 self._quotes.release(effect.contract.key, HOLDER, now)
             else:
+                self._look(effect, now)
                 done.append(effect)
         return done
+
+    def _look(self, effect: fx.Effect, now: float) -> None:
+        """Every change of an order is published, so this is where its places at IB are counted anew."""
+        if isinstance(effect, fx.Publish) and isinstance(effect.body, OrderUpdate):
+            order = self._blotter.register.orders.get(effect.body.client_order_id)
+            if order is not None:
+                self._sides.look(order, now)
 
     def journal_failed(self, unperformed: Sequence[fx.Effect], now: float) -> None:
         """The journal refused the first of these and nothing after it was done."""
@@ -211,7 +238,9 @@ class OrderPath:
 
 
 def _class_of(wish: Submit) -> RequestClass:
-    """Cancels and new orders are counted by IB's rules for them, sweeps only as messages."""
+    """New orders, changes and cancels are counted by IB's rules for them, sweeps only as messages."""
     if isinstance(wish.call, fx.CancelOrder):
         return RequestClass.CANCEL
-    return RequestClass.SESSION if wish.call is not None else RequestClass.ORDER
+    if wish.call is not None:
+        return RequestClass.SESSION
+    return RequestClass.ORDER if wish.client_order_id else RequestClass.MODIFY

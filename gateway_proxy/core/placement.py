@@ -217,6 +217,7 @@ class Placement:
                 action=order.action,
                 account=order.account,
                 deadline=deadline,
+                client_order_id=name,
             )
         )
 

@@ -20,7 +20,7 @@ class Submit:
     """Wants `messages` writes to the Gateway. Cancels, exits and reconciliation are PROTECTIVE, entries are ORDER.
 
     `deadline` in seconds of the proxy's clock: not worth sending after it. `call` is what will be sent when it is
-    known already; for orders it is made on grant, from the state of that moment.
+    known already; for orders it is made on grant, from the state of that moment. `client_order_id`: of a new order.
     """
 
     job_id: str
@@ -32,6 +32,7 @@ class Submit:
     account: str
     deadline: float
     call: Call | None = None
+    client_order_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
