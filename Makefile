@@ -6,6 +6,7 @@ CONFIG ?= configs/local.toml
 ARGS ?=
 SEEDS ?= 3
 HOURS ?= 6.5
+KILLS ?= 200
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -104,6 +105,10 @@ simulate: $(READY)  ## seeded trading days in virtual time, each run twice and c
 .PHONY: judge
 judge: $(READY)  ## ten greedy engines for whole trading days in virtual time, the simulator judging: no violation, budget used
 	@$(PY) -m pytest -m slow -s tests/gateway_proxy/test_judged.py $(ARGS)
+
+.PHONY: chaos
+chaos: $(READY)  ## order flow while proxy and client are killed, paused and cut off, judged on the ledger: KILLS=n
+	@$(PY) -m tests.chaos --kills $(KILLS) $(ARGS)
 
 # ---------------------------------------------------------------- house-keeping
 
