@@ -5,15 +5,19 @@ Built on the same seconds as bars and options, so the close of the growing bar i
 
 from __future__ import annotations
 
+import numpy as np
+
 from gateway_sim.calendar import Calendar, TradingDay
 from gateway_sim.contracts import Contract
 from gateway_sim.listings import Listing
 from gateway_sim.option_market import OptionMarket
 from gateway_sim.option_series import OptionValue
-from gateway_sim.prices import Part, PriceSource, Segment
+from gateway_sim.prices import IntArray, Part, PriceSource, Segment
+from gateway_sim.pricing import FloatArray
 from gateway_sim.quotes import NO_PRICE, Quote, mixed
 
 CONTRACTS_KEPT = 4096
+NOTHING_KNOWN: tuple[int, list[Quote]] = (0, [])
 
 
 class Market:
@@ -23,7 +27,8 @@ class Market:
         self.prices = prices
         self.calendar = calendar
         self._options = OptionMarket(prices)
-        self._quotes: dict[int, tuple[int, Quote]] = {}
+        self._quotes: dict[int, tuple[int, list[Quote]]] = {}
+        """By contract: consecutive seconds, and the first of them."""
 
     def part_at(self, epoch_s: float) -> tuple[TradingDay, Part | None]:
         """The current trading day and which of its sessions is on (None at night)."""
@@ -38,8 +43,9 @@ class Market:
 
     def spot(self, listing: Listing, epoch_s: float) -> float:
         """The underlying's middle at that moment, at night the last one before it."""
-        segment, index = self._sample(listing, epoch_s)
-        return float(segment.mid[index])
+        day, part = self.part_at(epoch_s)
+        segment = self.prices.segment(listing, day, Part.POST if part is None else part)
+        return float(segment.mid[min(int(epoch_s) - segment.start, len(segment) - 1)])
 
     def quote(self, contract: Contract, epoch_s: float) -> Quote:
         """The market in the contract at a market time: prices move once a second, displayed sizes four times."""
@@ -50,16 +56,16 @@ class Market:
     def quote_of_second(self, contract: Contract, epoch_s: float) -> Quote:
         """As `quote`, but its sizes only tell whether there is a side (1) or none (0)."""
         second = int(epoch_s)
-        known = self._quotes.get(contract.con_id)
-        if known is not None and known[0] == second:
-            return known[1]
-        made = (
-            self._options.quote(contract, epoch_s) if contract.is_option else self._underlying_quote(contract, epoch_s)
-        )
-        if len(self._quotes) > CONTRACTS_KEPT:
-            self._quotes.clear()
-        self._quotes[contract.con_id] = (second, made)
-        return made
+        start, quotes = self._quotes.get(contract.con_id, NOTHING_KNOWN)
+        if not 0 <= second - start < len(quotes):
+            if contract.is_option:
+                start, quotes = second, [self._options.quote(contract, epoch_s)]
+            else:
+                start, quotes = self._minute(contract, second)
+            if len(self._quotes) > CONTRACTS_KEPT:
+                self._quotes.clear()
+            self._quotes[contract.con_id] = (start, quotes)
+        return quotes[second - start]
 
     @staticmethod
     def sizes(contract: Contract, quote: Quote, epoch_s: float) -> tuple[int, int]:
@@ -78,49 +84,46 @@ class Market:
     def open_interest(self, contract: Contract, epoch_s: float) -> int:
         return self._options.open_interest(contract, epoch_s)
 
-    def _sample(self, listing: Listing, epoch_s: float) -> tuple[Segment, int]:
-        day, part = self.part_at(epoch_s)
+    def _minute(self, contract: Contract, second: int) -> tuple[int, list[Quote]]:
+        """Epoch second of the first, and the quotes of an underlying's minute; of that second alone at night."""
+        listing, is_stock = contract.listing, contract.sec_type == "STK"
+        day, part = self.part_at(second)
         segment = self.prices.segment(listing, day, Part.POST if part is None else part)
-        return segment, min(int(epoch_s) - segment.start, len(segment) - 1)
-
-    def _underlying_quote(self, contract: Contract, epoch_s: float) -> Quote:
-        listing = contract.listing
-        day, part = self.part_at(epoch_s)
-        segment, index = self._sample(listing, epoch_s)
-        halted = self.prices.overlay.halted(listing.symbol, epoch_s)
-        last = float(segment.last[index])
-        trading = part is not None and not halted and contract.sec_type != "IND"
-        volume, high, low, opened = self._day_figures(listing, day, part, segment, index)
-        return Quote(
-            bid=float(segment.bid[index]) if trading else NO_PRICE,
-            ask=float(segment.ask[index]) if trading else NO_PRICE,
-            last=last,
-            bid_size=1 if trading else 0,
-            ask_size=1 if trading else 0,
-            last_size=max(1, int(segment.volume[index]) // 7) if contract.sec_type == "STK" else 0,
-            volume=volume,
-            open=opened,
-            high=high,
-            low=low,
-            previous_close=self.prices.previous_close(listing, day),
-            last_time=segment.start + index,
-            halted=halted,
-        )
+        index = (second - segment.start) // 60 * 60
+        start = segment.start + index
+        if part is None:
+            start, index = second, len(segment) - 1
+        rows = slice(index, index + 60)
+        volume, high, low, opened = self._day_figures(listing, day, part, segment, rows)
+        previous, last_time = self.prices.previous_close(listing, day), segment.start + index
+        columns = (segment.bid[rows], segment.ask[rows], segment.last[rows], segment.volume[rows], volume, high, low)
+        quotes = []
+        for at, row in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
+            bid, ask, last, traded, so_far, highest, lowest = row
+            # A halt that begins inside a second is seen in that second.
+            halted = self.prices.overlay.halted(listing.symbol, start + at + 0.999)
+            if halted or part is None or not is_stock:
+                bid = ask = NO_PRICE
+            size = 1 if ask > 0.0 else 0
+            quotes.append(Quote(
+                bid, ask, last, size, size, max(1, traded // 7) if is_stock else 0, so_far, opened, highest, lowest,
+                previous, last_time + at, halted,
+            ))  # fmt: skip
+        return start, quotes
 
     def _day_figures(
-        self, listing: Listing, day: TradingDay, part: Part | None, segment: Segment, index: int
-    ) -> tuple[int, float, float, float]:
-        """Volume, high, low and open of the day so far."""
+        self, listing: Listing, day: TradingDay, part: Part | None, segment: Segment, rows: slice
+    ) -> tuple[IntArray, FloatArray, FloatArray, float]:
+        """Volume, high, low and open of the day so far, the first three for each of the segment's rows."""
+        volume = segment.volume_so_far[rows]
         if part is Part.PRE:
-            return int(segment.volume_so_far[index]), float(segment.high_so_far[index]), float(
-                segment.low_so_far[index]
-            ), NO_PRICE  # fmt: skip
+            return volume, segment.high_so_far[rows], segment.low_so_far[rows], NO_PRICE
         regular = self.prices.segment(listing, day, Part.REGULAR)
-        at = min(index, len(regular) - 1) if part is Part.REGULAR else len(regular) - 1
-        volume = int(regular.volume_so_far[at])
-        if part is not Part.REGULAR:
-            volume += int(segment.volume_so_far[index])
-        return volume, float(regular.high_so_far[at]), float(regular.low_so_far[at]), float(regular.last[0])
+        opened = float(regular.last[0])
+        if part is Part.REGULAR:
+            return volume, regular.high_so_far[rows], regular.low_so_far[rows], opened
+        high, low = (np.full(len(volume), column[-1]) for column in (regular.high_so_far, regular.low_so_far))
+        return volume + regular.volume_so_far[-1], high, low, opened
 
     def forget(self) -> None:
         """Drop derived figures after the prices were changed (a jump)."""
