@@ -1,8 +1,9 @@
 """A seeded trading day, twice: `python -m gateway_sim.simulate --seeds 3 --hours 6.5`.
 
 A small raw client trades three symbols with their option chains against the gateway core in virtual time. Each seed is
-run twice; the ledgers must be identical. Prints one JSON line per seed with the simulated hours per second. Exit code
-1 if two runs differ, or if the client, which keeps the rules, is charged with a violation.
+run twice, each time in an interpreter of its own; ledgers and bytes must be identical. Prints one JSON line per seed
+with the simulated hours per processor second of one run, and a last one with those per second of all. Exit code 1 if
+two runs differ, or if the client, which keeps the rules, is charged with a violation; 2 for wrong arguments.
 """
 
 from __future__ import annotations
@@ -10,9 +11,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import multiprocessing
+import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 
 from gateway_sim.effects import Record, Send
 from gateway_sim.gateway import Gateway
@@ -23,6 +29,8 @@ SYMBOLS = ("SPY", "QQQ", "AAPL")
 OPEN = "2026-06-15 09:30"
 ORDER_EVERY_S = 300.0
 FIRST_ORDER_S = 30.0
+HOURS_MAX = 14.5
+"""Until midnight of the day that is traded."""
 CONNECTION = 1
 HEARD = (b"1\0", b"75\0")
 """Messages the trader acts on: prices and option parameters."""
@@ -148,11 +156,40 @@ class DayTrader:
 
 
 def run_day(seed: int, hours: float) -> tuple[DayTrader, float]:
-    """One day; returns the trader and the real seconds it took."""
+    """One day; returns the trader and the processor seconds it took."""
     trader = DayTrader(Gateway(GatewaySettings(seed=seed, start=OPEN)))
     began = time.process_time()
     trader.run(hours)
     return trader, time.process_time() - began
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is left of a run: digests of the ledger and of every byte sent, counts of ledger lines by event."""
+
+    ledger: str
+    wire: str
+    messages: int
+    events: dict[str, int]
+    took_s: float
+
+
+def outcome_of(seed: int, hours: float) -> Outcome:
+    """Run one day; a function of the seed and the hours except for the time it took."""
+    trader, took_s = run_day(seed, hours)
+    events = Counter(json.loads(line)["event"] for line in trader.lines)
+    ledger = hashlib.sha256("\n".join(trader.lines).encode()).hexdigest()
+    return Outcome(ledger, trader.digest.hexdigest(), trader.messages, dict(events), took_s)
+
+
+def compared(seed: int, hours: float, first: Outcome, second: Outcome) -> dict[str, object]:
+    """The result line of a seed."""
+    return {
+        "seed": seed, "identical": (first.ledger, first.wire) == (second.ledger, second.wire), "hours": hours,
+        "hours_per_s": round(hours / min(first.took_s, second.took_s), 3), "messages": first.messages,
+        "orders": first.events.get("order", 0), "fills": first.events.get("fill", 0),
+        "violations": first.events.get("violation", 0), "ledger": first.ledger[:16], "wire": first.wire[:16],
+    }  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -160,23 +197,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_argument("--seeds", type=int, default=1, help="how many seeds, from 1 up (default 1)")
     options.add_argument("--hours", type=float, default=6.5, help="simulated hours from the open (default 6.5)")
     arguments = options.parse_args(argv)
-    failed = False
-    for seed in range(1, arguments.seeds + 1):
-        first, took_s = run_day(seed, arguments.hours)
-        second, _ = run_day(seed, arguments.hours)
-        same = first.lines == second.lines and first.digest.digest() == second.digest.digest()
-        events: dict[str, int] = {}
-        for line in first.lines:
-            name = json.loads(line)["event"]
-            events[name] = events.get(name, 0) + 1
-        failed = failed or not same or "violation" in events
-        result = {
-            "seed": seed, "identical": same, "hours": arguments.hours,
-            "hours_per_s": round(arguments.hours / took_s, 3),
-            "messages": first.messages, "fills": events.get("fill", 0), "violations": events.get("violation", 0),
-            "digest": first.digest.hexdigest()[:16],
-        }  # fmt: skip
-        print(json.dumps(result), flush=True)
+    if arguments.seeds < 1 or not 0.0 < arguments.hours <= HOURS_MAX:
+        options.error(f"--seeds must be at least 1 and --hours above 0 and at most {HOURS_MAX:g}")
+    seeds, hours, failed = range(1, arguments.seeds + 1), arguments.hours, False
+    began = time.perf_counter()
+    # Fresh interpreters: hash seeds and memory addresses differ, and the result must not.
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+        runs = [(seed, pool.submit(outcome_of, seed, hours), pool.submit(outcome_of, seed, hours)) for seed in seeds]
+        for seed, first, second in runs:
+            result = compared(seed, hours, first.result(), second.result())
+            failed = failed or not result["identical"] or result["violations"] != 0
+            print(json.dumps(result), flush=True)
+    took_s = time.perf_counter() - began
+    rate = 2 * arguments.seeds * hours / took_s
+    print(json.dumps({"seeds": arguments.seeds, "passed": not failed, "seconds": round(took_s, 1),
+                      "simulated_hours_per_s": round(rate, 3)}), flush=True)  # fmt: skip
     return 1 if failed else 0
 
 
