@@ -1,21 +1,25 @@
 """Errands: requests from the bus that take several steps at the Gateway. Pure.
 
 An errand is asked to advance whenever something it waits for has changed, until it has sent its one reply.
-At the limits: a new errand is refused with QueueFull; one that outlives its deadline is answered with what
-it waited for.
+At the limits, one per owner and one for all, a new errand is refused with QueueFull; one that outlives its deadline is
+answered with what it waited for.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Collection
+from heapq import heappop, heappush
 from typing import Any
 
 from gateway_proxy.core import effects as fx
 from gateway_proxy.core.verdict import Verdict, error
 from gateway_proxy.errors import ProxyError, QueueFull
 
-ERRANDS_MAX = 2_000
+ERRANDS_MAX = 8_000
+#: Of one owner: a flood must not take the places of the others.
+ERRANDS_PER_OWNER_MAX = 1_000
 #: Deadlines are sums of floats; those of an errand and of its request in the queue are one moment.
 _ROUNDING_S = 0.001
 
@@ -27,6 +31,7 @@ class Errand(ABC):
         self.client = client
         self.request_id = request_id
         self.deadline = deadline
+        self.owner = ""
         self.wake_at: float | None = None
         self.waits_for: frozenset[str] = frozenset()
 
@@ -45,18 +50,28 @@ class Errands:
         self._is_queued = is_queued
         self._pending: dict[int, Errand] = {}
         self._by_key: dict[str, set[int]] = {}
+        self._by_owner: Counter[str] = Counter()
+        #: (when, number) of everything pending; those that ended or were set anew are dropped when they come up.
+        self._due: list[tuple[float, int]] = []
+        self._timers: dict[int, float] = {}
         self._woken: dict[str, None] = {}
         self._effects: list[fx.Effect] = []
 
     def __len__(self) -> int:
         return len(self._pending)
 
-    def add(self, errand: Errand, now: float) -> None:
-        if len(self._pending) >= ERRANDS_MAX:
-            refusal = QueueFull(f"{ERRANDS_MAX} requests are already being worked at", retry_in_s=1.0)
+    def add(self, errand: Errand, now: float, owner: str = "") -> None:
+        if full := self._full(owner):
+            refusal = QueueFull(full, retry_in_s=1.0)
             self._effects.append(fx.Reply(errand.client, errand.request_id, error=refusal))
             return
+        errand.owner = owner
         self._step(errand, now)
+
+    def _full(self, owner: str) -> str:
+        if owner and self._by_owner[owner] >= ERRANDS_PER_OWNER_MAX:
+            return f"{ERRANDS_PER_OWNER_MAX} requests of {owner} are already being worked at"
+        return f"{ERRANDS_MAX} requests are already being worked at" if len(self._pending) >= ERRANDS_MAX else ""
 
     def wake(self, key: str) -> None:
         """Something about `key` changed; its errands advance at the next `run`."""
@@ -79,15 +94,33 @@ class Errands:
             self._finish(errand, fx.Reply(errand.client, errand.request_id, error=failure), now)
 
     def next_timer(self) -> float | None:
-        due = (min(e.deadline, e.wake_at or e.deadline) for e in self._pending.values())
-        return min(due, default=None)
+        while self._due and self._timers.get(self._due[0][1]) != self._due[0][0]:
+            heappop(self._due)
+        return self._due[0][0] if self._due else None
 
     def handle_timer(self, now: float) -> None:
-        for errand in [errand for errand in self._pending.values() if errand.deadline <= now + _ROUNDING_S]:
-            self._finish(errand, fx.Reply(errand.client, errand.request_id, error=self._late(errand)), now)
-        for errand in [e for e in self._pending.values() if e.wake_at is not None and e.wake_at <= now]:
-            errand.wake_at = None
-            self._step(errand, now)
+        due: dict[int, Errand] = {}
+        while (at := self.next_timer()) is not None and at <= now + _ROUNDING_S:
+            number = heappop(self._due)[1]
+            due[number] = self._pending[number]
+            del self._timers[number]
+        for errand in due.values():
+            if errand.deadline <= now + _ROUNDING_S:
+                self._finish(errand, fx.Reply(errand.client, errand.request_id, error=self._late(errand)), now)
+        for number, errand in due.items():
+            if number not in self._pending:
+                continue
+            if errand.wake_at is not None and errand.wake_at <= now:
+                errand.wake_at = None
+                self._step(errand, now)
+            else:
+                self._schedule(errand)
+
+    def _schedule(self, errand: Errand) -> None:
+        at = errand.deadline if errand.wake_at is None else min(errand.deadline, errand.wake_at)
+        if self._timers.get(id(errand)) != at:
+            self._timers[id(errand)] = at
+            heappush(self._due, (at, id(errand)))
 
     def effects(self) -> list[fx.Effect]:
         done, self._effects = self._effects, []
@@ -113,17 +146,26 @@ class Errands:
         assert result, "an errand that is not finished waits for something"
         self._forget(errand)
         errand.waits_for = result
+        if id(errand) not in self._pending:
+            self._by_owner[errand.owner] += 1
         self._pending[id(errand)] = errand
+        self._schedule(errand)
         for key in result:
             self._by_key.setdefault(key, set()).add(id(errand))
 
     def _finish(self, errand: Errand, reply: fx.Reply, now: float) -> None:
+        if id(errand) in self._pending:
+            del self._pending[id(errand)]
+            self._timers.pop(id(errand), None)
+            self._by_owner[errand.owner] -= 1
+            if not self._by_owner[errand.owner]:
+                del self._by_owner[errand.owner]
         self._forget(errand)
         self._effects.append(reply)
         errand.abandon(now)
 
     def _forget(self, errand: Errand) -> None:
-        self._pending.pop(id(errand), None)
+        """Nothing wakes it any more."""
         for key in errand.waits_for:
             numbers = self._by_key.get(key)
             if numbers is not None:

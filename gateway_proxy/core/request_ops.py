@@ -78,7 +78,7 @@ class RequestOps:
                 raise
             self._effects.append(held)
             return
-        core.errands.add(errand, now)
+        core.errands.add(errand, now, owner)
 
     def _require_session(self) -> None:
         health = self._core.health

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway_proxy.core import effects as fx
-from gateway_proxy.core.errands import ERRANDS_MAX, Errand, Errands
+from gateway_proxy.core.errands import ERRANDS_MAX, ERRANDS_PER_OWNER_MAX, Errand, Errands
 from gateway_proxy.errors import NoData
 
 
@@ -107,3 +107,36 @@ def test_one_too_many_is_refused_at_once(errands: Errands):
     (refusal,) = replies(errands)
     assert refusal.error is not None and refusal.error.code == "queue_full"
     assert len(errands) == ERRANDS_MAX
+
+
+def test_flood_of_one_owner_leaves_room_for_the_others(errands: Errands):
+    """The flooder is refused by name at its own limit; another owner is served."""
+    for number in range(ERRANDS_PER_OWNER_MAX + 1):
+        errands.add(Steps(str(number), [keys("a")]), 0.0, "flooder")
+    errands.add(Steps("other", [keys("b"), "done"]), 0.0, "other")
+    errands.wake("b")
+    errands.run(0.0)
+
+    refused, served = replies(errands)
+    assert refused.error is not None and refused.error.code == "queue_full"
+    assert "flooder" in str(refused.error)
+    assert served.body == "done"
+
+
+def test_timer_set_anew_by_a_step_is_the_one_that_counts(errands: Errands):
+    """An errand that was woken and waits longer is not called at its old time."""
+
+    class Napping(Steps):
+        def advance(self, now: float) -> fx.Reply | frozenset[str]:
+            self.wake_at = now + 1.0 if self.steps[1:] else None
+            return super().advance(now)
+
+    errands.add(Napping("1", [keys("a"), keys("a"), "done"]), 0.0)
+    first = errands.next_timer()
+    errands.wake("a")
+    errands.run(0.5)
+    second = errands.next_timer()
+    errands.handle_timer(1.5)
+
+    assert (first, second) == (1.0, 1.5)
+    assert [reply.body for reply in replies(errands)] == ["done"]
