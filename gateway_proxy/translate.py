@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 import ib_async as ib
 from ib_async.util import UNSET_DOUBLE, UNSET_INTEGER
 
-from gateway_proxy.bus.messages import Bar, Contract
+from gateway_proxy.bus.messages import Bar, Contract, SecType
 from gateway_proxy.core.effects import OrderTicket
 from gateway_proxy.core.events import (
     CompletedOrderReceived,
@@ -22,7 +22,7 @@ from gateway_proxy.core.events import (
     OptionTickReceived,
 )
 
-_SEC_TYPES = ("STK", "OPT", "IND", "FUT", "CASH")
+_SEC_TYPES = get_args(SecType)
 
 
 def number(value: Any) -> float | None:
@@ -51,11 +51,14 @@ def contract_out(contract: Contract) -> ib.Contract:
 
 
 def contract_in(contract: ib.Contract) -> Contract:
-    """IB writes right "0" or "?" and strike 0.0 for stocks; options may carry "CALL"/"PUT"."""
+    """A kind of instrument that we have no word for becomes "BAG", which nobody here prices or trades.
+
+    IB writes right "0" or "?" and strike 0.0 for stocks; options may carry "CALL"/"PUT".
+    """
     right = contract.right[:1] if contract.right[:1] in ("C", "P") else ""
     return Contract(
         symbol=contract.symbol,
-        sec_type=contract.secType if contract.secType in _SEC_TYPES else "STK",  # type: ignore[arg-type]
+        sec_type=contract.secType if contract.secType in _SEC_TYPES else "BAG",  # type: ignore[arg-type]
         exchange=contract.exchange or "SMART",
         currency=contract.currency or "USD",
         last_trade_date=contract.lastTradeDateOrContractMonth.split(" ")[0],

@@ -345,6 +345,9 @@ class Upstream:
             opening.cancel()
             # Its exception, if any, has been dealt with or is of no more interest.
             opening.add_done_callback(lambda task: task.cancelled() or task.exception())
+        if not session.isReady():
+            self._fail("closed the connection right after the handshake")
+            return
         self._session = session
         session.apiEnd += self._closed
         self._deliver(ev.SessionOpened(session.serverVersion(), tuple(session.getAccounts()), session.next_order_id))

@@ -29,6 +29,11 @@ BarSize = Literal[
     "1h", "2h", "3h", "4h", "8h", "1d", "1w", "1M",
 ]  # fmt: skip
 What = Literal["TRADES", "MIDPOINT", "BID", "ASK", "BID_ASK"]
+#: IB's kinds of instruments.
+SecType = Literal[
+    "STK", "OPT", "IND", "FUT", "CONTFUT", "FOP", "CASH", "CFD", "CMDTY", "CRYPTO", "BOND", "FUND", "WAR", "IOPT",
+    "BAG",
+]  # fmt: skip
 Action = Literal["BUY", "SELL"]
 Layout = Literal["rows", "columns", "binary"]
 Mode = Literal["dry-run", "paper", "live"]
@@ -42,7 +47,7 @@ class Contract:
     """IB's names in snake case. `last_trade_date` is YYYYMMDD, `right` "C" or "P", `con_id` 0 when not known yet."""
 
     symbol: Symbol
-    sec_type: Literal["STK", "OPT", "IND", "FUT", "CASH"] = "STK"
+    sec_type: SecType = "STK"
     exchange: Word = "SMART"
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$")] = "USD"
     last_trade_date: Annotated[str, Meta(pattern=r"^(\d{8}|\d{6})?$")] = ""
@@ -54,10 +59,18 @@ class Contract:
 
     @property
     def key(self) -> str:
-        """The name of this contract in topics: "SPY", or "SPY.20260618.C.600" for an option."""
+        """The name of this contract in topics: "SPY", or "SPY.20260618.C.600" for an option.
+
+        Any other instrument or currency has a longer name of its own, so that nobody is given the data of a namesake:
+        "ES" is a stock in New York and a future in Chicago. The exchange is no part of it: IB reports fills and
+        positions under the venue of the moment.
+        """
         if self.sec_type == "OPT":
-            return f"{self.symbol}.{self.last_trade_date}.{self.right}.{self.strike:g}"
-        return self.symbol
+            return f"{self.symbol}.{self.last_trade_date}.{self.right}.{self.strike:.10g}"
+        if (self.sec_type, self.currency) == ("STK", "USD"):
+            return self.symbol
+        date = f".{self.last_trade_date}" if self.last_trade_date else ""
+        return f"{self.symbol}.{self.sec_type}.{self.currency}{date}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,7 @@ class BarsErrand(Errand):
     def _held(self) -> list[Bar] | None:
         args = self._args
         stream = self._desks.bars.get(self._contract.key, args.size)
-        usable = args.what == "TRADES" and args.rth and not args.fresh
+        usable = args.what == "TRADES" and args.rth and not args.fresh and self._contract.exchange == "SMART"
         if not usable or stream is None or stream.state is not StreamState.LIVE:
             return None
         bars = stream.series.newest(args.count)
