@@ -106,6 +106,8 @@ class Service:
         finally:
             self._memory.write(self._core.remembered_pacing(self._clock.now()))
             self._upstream.disconnect("the proxy stops")
+            if self._timer is not None:
+                self._timer.cancel()
             self._bus.close()
             self._journal.close()
         if self._failure is not None:

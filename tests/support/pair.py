@@ -39,12 +39,16 @@ enabled = false
 class Pair:
     """`directory` must have a short path. Every process that it started ends with `close`."""
 
-    def __init__(self, directory: Path, *, mode: str = "paper", more: str = "", start: str = MARKET_START) -> None:
+    def __init__(
+        self, directory: Path, *, mode: str = "paper", more: str = "", start: str = MARKET_START,
+        speed: float = 1.0,
+    ) -> None:  # fmt: skip
         self.directory = directory
         self.runtime = directory / "run"
         self.ledger_file = directory / "ledger.jsonl"
         self.port, self.control = free_port(), free_port()
-        self.market_start = start
+        self.market_start, self.speed = start, speed
+        more += f"\n[clock]\nspeed = {speed}\n" if speed != 1.0 else ""
         self.config = directory / "pair.toml"
         self.config.write_text(CONFIG.format(port=self.port, runtime=self.runtime, mode=mode, more=more))
         self.environment = {name: value for name, value in os.environ.items() if name != "GATEWAY_PROXY_RUNTIME"}
@@ -62,7 +66,8 @@ class Pair:
     def start_simulator(self) -> float:
         """Returns the moment at which it listens."""
         options = ["--port", str(self.port), "--control", str(self.control), "--ledger", str(self.ledger_file)]
-        self.simulator = self.spawn("-m", "gateway_sim", *options, "--start", self.market_start)
+        options += ["--start", self.market_start, "--speed", f"{self.speed:g}", "--skip-closed"]
+        self.simulator = self.spawn("-m", "gateway_sim", *options)
         assert self.simulator.stdout is not None
         line = self.simulator.stdout.readline()
         assert "listening" in line, line
