@@ -1,7 +1,7 @@
 """The desk of absent services: what a Gateway without these subscriptions answers, so that no client waits for ever.
 Pure.
 
-Scanners find nothing, fundamentals, news articles and corporate events are not subscribed, options cannot be exercised
+Fundamentals, news articles and corporate events are not subscribed, options cannot be exercised
 by API, financial advisor and display group requests go unanswered on an individual account.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 from gateway_sim.floor import Floor, Handler
 from gateway_sim.requests import ById, Plain
 from gateway_sim.session import Session
-from gateway_sim.wire import encode
 
 REFUSALS = {
     "reqFundamentalData": (430, "We are sorry, but fundamentals data for the security specified is not available."),
@@ -20,7 +19,7 @@ REFUSALS = {
     "exerciseOptions": (322, "Error processing request.-'bR' : cause - Exercise is not available in this simulation"),
 }
 SILENT = (
-    "cancelScannerSubscription", "cancelFundamentalData", "cancelWshMetaData", "cancelWshEventData", "requestFA",
+    "cancelFundamentalData", "cancelWshMetaData", "cancelWshEventData", "requestFA",
     "replaceFA", "verifyRequest", "verifyMessage", "queryDisplayGroups", "subscribeToGroupEvents", "updateDisplayGroup",
     "unsubscribeFromGroupEvents", "verifyAndAuthRequest", "verifyAndAuthMessage",
 )  # fmt: skip
@@ -31,10 +30,7 @@ class AbsentDesk:
 
     def __init__(self, floor: Floor) -> None:
         self._floor = floor
-        self.handlers: dict[str, Handler] = {
-            "reqScannerSubscription": self._scanner,
-            "reqScannerParameters": self._scanner_parameters,
-        }
+        self.handlers: dict[str, Handler] = {}
         for kind in REFUSALS:
             self.handlers[kind] = self._refuser(kind)
         for kind in SILENT:
@@ -50,12 +46,3 @@ class AbsentDesk:
 
     def _nothing(self, session: Session, request: Plain) -> None:
         """Accepted, never answered."""
-
-    def _scanner(self, session: Session, request: ById) -> None:
-        """An answer without rows, and the notice real scanners add to it."""
-        self._floor.tell(session, encode(20, 3, request.req_id, 0))
-        text = "Historical Market Data Service query message:no items retrieved"
-        self._floor.error(session, request.req_id, 165, text, "reqScannerSubscription")
-
-    def _scanner_parameters(self, session: Session, request: Plain) -> None:
-        self._floor.tell(session, encode(19, 1, "<ScanParameterResponse></ScanParameterResponse>"))

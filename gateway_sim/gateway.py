@@ -18,6 +18,7 @@ from gateway_sim.desk_history import HistoryDesk
 from gateway_sim.desk_orders import OrderDesk
 from gateway_sim.desk_quotes import QuoteDesk
 from gateway_sim.desk_reference import ReferenceDesk
+from gateway_sim.desk_scanner import ScannerDesk
 from gateway_sim.desk_streams import StreamsDesk
 from gateway_sim.effects import Close, Effect, PauseReading, Record, ResumeReading, Send
 from gateway_sim.fault_desk import FaultDesk
@@ -64,6 +65,7 @@ class Gateway:
         self.history_desk = HistoryDesk(self.floor)
         self.quote_desk = QuoteDesk(self.floor, lines)
         self.streams_desk = StreamsDesk(self.floor, lines)
+        self.scanner_desk = ScannerDesk(self.floor)
         self.order_desk = OrderDesk(self.floor, settings.master_client, self.account_desk.after_fill)
         self._gate = LineGate()
         self._order_faults = OrderFaults(self.floor, self.order_desk)
@@ -80,7 +82,7 @@ class Gateway:
         reference, absent = ReferenceDesk(self.floor, (settings.account,)), AbsentDesk(self.floor)
         self._handlers: dict[str, Handler] = {}
         trading = (self.account_desk, self.history_desk, self.quote_desk, self.streams_desk, self.order_desk)
-        for desk in (reference, absent, *trading):  # fmt: skip
+        for desk in (reference, absent, self.scanner_desk, *trading):  # fmt: skip
             self._handlers.update(desk.handlers)
 
     # --- the contract of a pure core ---
@@ -174,7 +176,7 @@ class Gateway:
         if waiting is not None and waiting.next is not None:
             waiting.next.cancel()
         self.floor.judge.forget(session.connection)
-        for desk in (self.account_desk, self.history_desk, self.quote_desk, self.streams_desk):
+        for desk in (self.account_desk, self.history_desk, self.quote_desk, self.streams_desk, self.scanner_desk):
             desk.drop(session)
         self.floor.ledger.record(self.floor.now, session.client_id, "disconnect", reason=reason)
 

@@ -66,6 +66,7 @@ REAL_TIME_BARS = Rule("realtime_bars_60_per_600s", 60, 600.0)
 SNAPSHOTS = Rule("snapshots_100_per_s", 100, 1.0)
 TICK_BY_TICK_REPEAT = Rule("tick_by_tick_same_instrument_15s", 1, 15.0)
 MATCHING_SYMBOLS = Rule("matching_symbols_1_per_s", 1, 1.0)
+WHAT_IF = Rule("what_if_1_per_min", 1, 60.0)
 LARGE_BARS_SOFT = Rule("large_bars_soft", 30, 60.0)
 """Not a limit: beyond it each answer takes longer (rule book 1.2)."""
 
@@ -158,6 +159,7 @@ class Judge:
         self._snapshots = SlidingLog(SNAPSHOTS)
         self._tick_by_tick = KeyedLogs(TICK_BY_TICK_REPEAT)
         self._matching = SlidingLog(MATCHING_SYMBOLS)
+        self._what_if = SlidingLog(WHAT_IF)
 
     # --- messages ---
 
@@ -229,6 +231,9 @@ class Judge:
 
     def matching_symbols(self, now: float) -> Breach | None:
         return _counted(self._matching, now)
+
+    def what_if(self, now: float) -> Breach | None:
+        return _counted(self._what_if, now)
 
 
 def _counted(log: SlidingLog, now: float) -> Breach | None:

@@ -165,6 +165,21 @@ def historical_news_end(req_id: int) -> bytes:
     return encode(87, req_id, 0)
 
 
+def scanner_data(req_id: int, contracts: Sequence[Contract]) -> bytes:
+    """One scan's rows, best first."""
+    fields: list[Field] = [20, 3, req_id, len(contracts)]
+    for rank, contract in enumerate(contracts):
+        fields += [rank, contract.con_id, contract.symbol, contract.sec_type, "", 0, "", "SMART", "USD"]
+        fields += [contract.local_symbol, _market_name(contract), contract.trading_class, "", "", "", ""]
+    return encode(*fields)
+
+
+def scanner_parameters(scan_codes: Sequence[str]) -> bytes:
+    """The document in short: the scan codes there are."""
+    rows = "".join(f"<ScanType><scanCode>{code}</scanCode></ScanType>" for code in scan_codes)
+    return encode(19, 1, f"<ScanParameterResponse><ScanTypeList>{rows}</ScanTypeList></ScanParameterResponse>")
+
+
 def user_info(req_id: int) -> bytes:
     return encode(107, req_id, "")
 

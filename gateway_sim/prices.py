@@ -190,6 +190,11 @@ class PriceSource:
         """The day's unrounded close, jumps left out (strike lists are centred on it and must not move)."""
         return float(self._closes(listing)[0][index])
 
+    def listed_open(self, listing: Listing, index: int) -> tuple[float, float]:
+        """The close before and the open of a day, unrounded and without jumps."""
+        closes, opens = self._closes(listing)
+        return float(closes[index - 1]), float(opens[index])
+
     def segment(self, listing: Listing, day: TradingDay, part: Part) -> Segment:
         """One session's seconds."""
         key = (listing.symbol, day.index, part)

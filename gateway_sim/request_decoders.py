@@ -7,6 +7,7 @@ behind the id, and the negotiated server version.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 from gateway_sim.contracts import ContractQuery
 from gateway_sim.order_request import read_place_order
@@ -29,6 +30,7 @@ from gateway_sim.requests import (
     Plain,
     RealTimeBarsRequest,
     Request,
+    ScannerRequest,
     StartApi,
     Switch,
     TickByTickRequest,
@@ -163,6 +165,15 @@ def _matching_symbols(fields: FieldReader, version: int) -> Request:
     return MatchingSymbolsRequest(fields.integer(), fields.text())
 
 
+def _scanner(fields: FieldReader, version: int) -> Request:
+    req_id, rows = fields.integer(), fields.integer()
+    instrument, location, scan_code = fields.text(), fields.text(), fields.text()
+    above, below, volume = fields.number(), fields.number(), fields.integer()
+    return ScannerRequest(
+        req_id, rows, instrument, location, scan_code, above or 0.0, inf if below is None else below, volume
+    )
+
+
 def _cancel_order(fields: FieldReader, version: int) -> Request:
     fields.text()
     return CancelOrder(fields.integer())
@@ -227,7 +238,7 @@ DECODERS: dict[int, tuple[str, Decoder]] = {
     97: ("reqTickByTickData", _tick_by_tick), 98: ("cancelTickByTickData", _by_id),
     99: ("reqCompletedOrders", _switch), 104: ("reqUserInfo", _by_id),
     18: ("requestFA", _plain), 19: ("replaceFA", _plain), 21: ("exerciseOptions", _versioned_id),
-    22: ("reqScannerSubscription", _by_id), 23: ("cancelScannerSubscription", _plain),
+    22: ("reqScannerSubscription", _scanner), 23: ("cancelScannerSubscription", _versioned_id),
     52: ("reqFundamentalData", _versioned_id), 53: ("cancelFundamentalData", _plain), 65: ("verifyRequest", _plain),
     66: ("verifyMessage", _plain), 67: ("queryDisplayGroups", _plain), 68: ("subscribeToGroupEvents", _plain),
     69: ("updateDisplayGroup", _plain), 70: ("unsubscribeFromGroupEvents", _plain),

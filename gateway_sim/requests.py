@@ -140,6 +140,20 @@ class MatchingSymbolsRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class ScannerRequest:
+    """rows: -1 or 0 means as many as there may be. Filters that the client left open are 0 and infinity."""
+
+    req_id: int
+    rows: int
+    instrument: str
+    location: str
+    scan_code: str
+    above_price: float
+    below_price: float
+    above_volume: int
+
+
+@dataclass(frozen=True, slots=True)
 class CancelOrder:
     order_id: int
 
@@ -174,6 +188,6 @@ class AccountRequest:
 Request = (
     StartApi | Plain | ById | Switch | MarketDataRequest | DepthRequest | ContractDetailsRequest | HistoricalDataRequest
     | RealTimeBarsRequest | HeadTimeStampRequest | HistogramRequest | HistoricalTicksRequest | TickByTickRequest
-    | OptionCalculation | OptionParametersRequest | MatchingSymbolsRequest | CancelOrder | ExecutionsRequest
-    | AccountSummaryRequest | AccountRequest | PlaceOrder
+    | OptionCalculation | OptionParametersRequest | MatchingSymbolsRequest | ScannerRequest | CancelOrder
+    | ExecutionsRequest | AccountSummaryRequest | AccountRequest | PlaceOrder
 )  # fmt: skip

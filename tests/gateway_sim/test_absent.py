@@ -6,7 +6,7 @@ from tests.gateway_sim.direct import CONTRACTS, Bench
 
 
 @pytest.mark.parametrize(("message", "code"), [
-    ((22, 7, 50, "STK", "STK.US", "TOP_PERC_GAIN"), 165), ((52, 2, 7, *CONTRACTS["SPY"]), 430),
+    ((52, 2, 7, *CONTRACTS["SPY"]), 430),
     ((84, 7, "BRFG", "x", ""), 10172),
     ((100, 7), 10276), ((102, 7, 1), 10276), ((21, 2, 7), 322),
 ])  # fmt: skip

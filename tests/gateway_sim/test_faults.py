@@ -440,6 +440,15 @@ def test_garbage_frame_reaches_the_client(bench, client):
         inject(bench, "garbage")
 
 
+def test_unreadable_message_reaches_the_client_in_a_whole_frame(bench, client):
+    """An error message with words where numbers belong; the connection and the other messages live on."""
+    inject(bench, "garbage", frame=False)
+
+    assert client.received[-1] == ["4", "x", "y"]
+    client.send(49, 1)
+    assert not client.closed and client.received[-1][0] == "49"
+
+
 def test_zombie_client_id(bench, client):
     inject(bench, "client_id_zombie", 30)
     bench.disconnect(client)

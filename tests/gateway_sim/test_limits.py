@@ -384,6 +384,80 @@ def test_fifteen_orders_on_one_side_and_error_201():
     assert client.codes() == []
 
 
+def test_one_matching_symbols_request_a_second_and_the_next_comes_late():
+    """IB documents the rate and no error: one over it is charged, and answered a second later."""
+    bench = Bench()
+    client = bench.connect(1)
+    client.send(81, 1, "SP")
+    bench.advance(1.0)
+    client.send(81, 2, "SP")
+    bench.advance(0.3)
+    assert bench.violations() == [] and len(client.of(79)) == 2
+
+    client.send(81, 3, "SP")
+    bench.advance(0.9)
+
+    assert bench.violations() == ["matching_symbols_1_per_s"]
+    assert client.codes() == [] and len(client.of(79)) == 2
+    bench.advance(0.2)
+    assert [fields[1] for fields in client.of(79)] == ["1", "2", "3"]
+
+
+def test_one_what_if_order_a_minute():
+    """IB documents the rate and no error: one over it is charged and answered all the same."""
+    bench = Bench()
+    client = bench.connect(1)
+    client.order(1, what_if=True)
+    bench.advance(60.0)
+    client.order(2, what_if=True)
+    assert bench.violations() == []
+    bench.advance(59.9)
+
+    client.order(3, what_if=True)
+
+    assert bench.violations() == ["what_if_1_per_min"]
+    assert client.codes() == [] and len(client.of(5)) == 3
+
+
+def scan(client, number, code="TOP_PERC_GAIN", rows=50, above=""):
+    client.send(22, number, rows, "STK", "STK.US.MAJOR", code, above, "", "", *[""] * 16)
+
+
+def test_ten_scanners_and_error_322():
+    """All clients together; a cancelled one makes room."""
+    bench = Bench()
+    client, other = bench.connect(1), bench.connect(2)
+    for number in range(9):
+        scan(client, number)
+    scan(other, 1)
+    assert client.codes() == [] and other.codes() == []
+
+    scan(client, 9)
+
+    service = "Historical Market Data Service error message:"
+    text = "Error processing request.-'bS' : cause - Only 10 simultaneous API scanner subscriptions are allowed."
+    assert client.errors() == [(9, 322, text)]
+    assert bench.violations() == ["scanner_10"]
+    client.take()
+    client.send(23, 1, 0)
+    assert client.errors() == [(0, 162, f"{service}API scanner subscription cancelled: 0")]
+    client.take()
+    scan(client, 9)
+    bench.advance(1)
+    assert client.codes() == [] and len(client.of(20)) == 9
+
+
+def test_thirty_two_clients_and_the_next_is_cut():
+    bench = Bench()
+    clients = [bench.connect(number) for number in range(1, 33)]
+    assert not any(client.closed for client in clients)
+
+    one_more = bench.connect(33)
+
+    assert one_more.closed and not any(client.closed for client in clients)
+    assert bench.violations() == ["api_clients"]
+
+
 # --- duplicate ids ---
 
 

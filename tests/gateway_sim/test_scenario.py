@@ -149,7 +149,7 @@ def test_faults_can_be_injected_into_a_running_simulator(tmp_path):
         return subprocess.run(command, capture_output=True, text=True, timeout=20, cwd=ROOT)
 
     with simulator("--control", str(control)):
-        done = inject("farm_flap", "--for", "300s")
+        done = inject("farm_flap", "--for", "20000s")
         assert done.returncode == 0 and done.stdout.startswith("farm_flap from")
         assert '"farm_flap"' in inject("status").stdout
         wrong = inject("farm_flop")
