@@ -12,7 +12,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -177,17 +177,13 @@ class Service:
                 effects = self._perform(effects)
 
     def _perform(self, effects: list[fx.Effect]) -> list[fx.Effect]:
-        """Perform up to and including one run of Appends, which is one transaction; returns the rest.
+        """Perform up to and including one transaction of the journal; returns the rest.
 
         When the journal refuses, the core decides what may still happen: nothing of the rest is done as it stands.
         """
-        at = 0
-        while at < len(effects) and not isinstance(effects[at], fx.Append):
-            self._performers[type(effects[at])](effects[at])
-            at += 1
-        end = at
-        while end < len(effects) and isinstance(effects[end], fx.Append | fx.Log):
-            end += 1
+        at, end = transaction(effects)
+        for effect in effects[:at]:
+            self._performers[type(effect)](effect)
         records = tuple(effect for effect in effects[at:end] if isinstance(effect, fx.Append))
         try:
             self._journal.append(records, time.time_ns())
@@ -196,8 +192,8 @@ class Service:
             self._core.journal_failed(effects[at:], self._clock.now())
             return self._core.effects()
         for effect in effects[at:end]:
-            if isinstance(effect, fx.Log):
-                _log(effect)
+            if not isinstance(effect, fx.Append):
+                self._performers[type(effect)](effect)
         return effects[end:]
 
     def _send(self, effect: fx.Send) -> None:
@@ -231,6 +227,19 @@ class Service:
 
     def _crash(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self._fail(context.get("exception") or RuntimeError(str(context.get("message"))))
+
+
+def transaction(effects: Sequence[fx.Effect]) -> tuple[int, int]:
+    """Where the first run of Appends begins and ends; (n, n) of n effects without one.
+
+    What is only told in between (the intent of an order, before the permission to write it) waits for the whole run,
+    so that an order costs one sync before its first byte. A Send or a Reply ends the run.
+    """
+    at = next((at for at, effect in enumerate(effects) if isinstance(effect, fx.Append)), len(effects))
+    end = at
+    while end < len(effects) and isinstance(effects[end], fx.Append | fx.Log | fx.Publish):
+        end += 1
+    return at, end
 
 
 def owner_of(client: BusClient) -> str:
