@@ -341,6 +341,10 @@ class Upstream:
         except OSError as error:
             self._fail(error.strerror or str(error), refused=not isinstance(error, ConnectionResetError))
             return
+        except RuntimeError:
+            # The library writes its greeting although the answer to nothing has made us hang up already.
+            self._fail("sent nonsense before the API handshake")
+            return
         finally:
             opening.cancel()
             # Its exception, if any, has been dealt with or is of no more interest.
