@@ -73,7 +73,7 @@ demo-stall: $(READY)  ## the old bot's pattern stalls, the same work over the pr
 
 .PHONY: test
 test: $(READY)  ## the whole fast test suite (ARGS="-k pacing" for a part, ARGS="-m slow" for the slow ones)
-	@$(PY) -m pytest -m "not slow" $(ARGS)
+	@$(PY) -m pytest -m "not slow and not long" $(ARGS)
 
 .PHONY: lint
 lint: $(READY)  ## ruff: mistakes and layout
@@ -104,7 +104,7 @@ simulate: $(READY)  ## seeded trading days in virtual time, each run twice and c
 
 .PHONY: judge
 judge: $(READY)  ## ten greedy engines for whole trading days in virtual time, the simulator judging: no violation, budget used
-	@$(PY) -m pytest -m slow -s tests/gateway_proxy/test_judged.py $(ARGS)
+	@$(PY) -m pytest -m "slow or long" -s tests/gateway_proxy/test_judged.py $(ARGS)
 
 .PHONY: chaos
 chaos: $(READY)  ## order flow while proxy and client are killed, paused and cut off, judged on the ledger: KILLS=n
