@@ -179,10 +179,16 @@ def _journal(options: argparse.Namespace) -> int:
 
 
 def _configured_journal(config: str) -> Path:
-    from gateway_proxy.assembly import journal_path
+    """The journal a proxy of this configuration writes; of simulated runs, which have one each, the newest."""
+    from gateway_proxy.assembly import journal_path, runtime_dir
     from gateway_proxy.config import load
 
-    return journal_path(load(config))
+    settings = load(config)
+    if settings.simulator.enabled and not settings.journal.path:
+        runs = sorted((runtime_dir(settings) / "runs").glob("*/journal.sqlite3"))
+        if runs:
+            return runs[-1]
+    return journal_path(settings)
 
 
 # ---------------------------------------------------------------- keys
