@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import pytest
 
 from gateway_proxy.bus.messages import CancelArgs, Contract, ModifyArgs, NoArgs
@@ -9,7 +12,7 @@ from gateway_proxy.core import effects as fx
 from gateway_proxy.core import events as ev
 from gateway_proxy.core.admission import OrderSettings
 from gateway_proxy.core.risk import RiskSettings
-from tests.gateway_proxy.core.order_world import OrderWorld, bracket, single
+from tests.gateway_proxy.core.order_world import SPY, OrderWorld, bracket, single
 
 LEGS = ("entry", "take_profit", "stop_loss")
 
@@ -82,6 +85,23 @@ def test_a4_fills_count_while_the_connection_to_ib_is_flagged_broken():
 
     assert world.state("b1") == "filled"
     assert [fill.quantity for fill in world.fills()] == [2]
+
+
+def test_a5_three_days_without_a_session_refuse_every_order_aloud_and_end_by_themselves():
+    """Each refusal is told and says why; when the session is back nobody has to do anything."""
+    world = OrderWorld().start()
+    world.disconnect()
+    world.advance(3 * 86400.0)
+    refused = [world.answer(world.ask("order.place", single(f"p{n}"))) for n in range(3)]
+    told = [one for one in world.logs if one.event == "order refused" and "no session" in one.fields["reason"]]
+
+    world.connect()
+    world.quote(10.0)
+    later = world.answer(world.ask("order.place", single("later")))
+
+    assert refused == ["refused"] * 3
+    assert [one.level for one in told] == ["warning"] * 3
+    assert later == "accepted"
 
 
 def test_a6_two_live_orders_under_one_id_are_cancelled_and_halt_trading():
@@ -296,6 +316,21 @@ def test_a15_foreign_orders_are_seen_and_never_touched():
     assert world.gateway.orders[500].status == "Submitted"
 
 
+@pytest.mark.parametrize("order_type", ["LMT", "MKT"])
+def test_a16_a17_nothing_is_opened_on_a_feed_that_went_silent(order_type):
+    """Another session took the data, or the farm says OK and sends nothing: no error comes, the quote just ages."""
+    world = OrderWorld(risk=RiskSettings(allowed_order_types=("LMT", "MKT"))).start()
+    world.advance(60.0)
+    price = {"limit_price": None} if order_type == "MKT" else {}
+
+    request = world.ask("order.place", single(order_type=order_type, **price))
+    world.advance(10.0)
+
+    assert world.answer(request) == "refused"
+    assert re.search("quote|no price", str(world.reply(request).error))
+    assert world.placements() == []
+
+
 def test_a18_an_order_is_not_priced_on_an_old_quote():
     """The quote of yesterday evening does not count; the request waits for a new one."""
     world = OrderWorld().start()
@@ -352,3 +387,39 @@ def test_a21_order_ids_stay_inside_what_ib_can_parse():
 
     assert world.answer(request) == "refused"
     assert "reset the API order ids" in str(world.reply(request).error)
+
+
+def test_a22_a_half_day_closes_when_the_contract_says_so():
+    """The hours come with the contract from IB; there is no 16:00 of ours, and daylight saving is the time zone's."""
+    hours = "20260615:0030-20260615:0110;20260616:0930-20260616:1600"
+    half_day = replace(SPY, time_zone="America/New_York", liquid_hours=hours)
+    world = OrderWorld().start()
+    before = world.answer(world.ask("order.place", single("before"), half_day))
+
+    world.advance(120.0)
+    world.quote(10.0)
+    after = world.ask("order.place", single("after"), half_day)
+
+    assert before == "accepted"
+    assert world.answer(after) == "refused"
+    assert "outside its liquid hours" in str(world.reply(after).error)
+
+
+@pytest.mark.parametrize(("code", "text"), [(504, "Not connected"), (512, "Order sending error - broken pipe")])
+def test_a24_a_gateway_that_exited_under_an_order_ends_nothing(code, text):
+    """The error is heard, the order is unknown, the proxy goes on, and the truth comes with the next session."""
+    world = OrderWorld().start()
+    world.gateway.mute = True
+    request = world.ask("order.place", single())
+    world.feed(ev.ErrorReceived(world.order_ids("p1")[0], code, text))
+    world.disconnect()
+    world.gateway.mute = False
+
+    world.connect()
+    world.advance(200.0)
+    world.quote(10.0)
+
+    assert world.answer(request) == "unknown"
+    assert world.state("p1") == "not_placed"
+    assert world.answer(world.ask("order.place", single("p2"))) == "accepted"
+    assert len(world.placements()) == 2
