@@ -26,6 +26,8 @@ _GENERIC_TICKS: Final = {"OPT": "100,101,106"}
 _RETRY_FIRST_S: Final = 10.0
 _RETRY_MAX_S: Final = 120.0
 KIND: Final = "quotes"
+#: Lines are looked at this often for silence, as a share of `verify_s`.
+_LOOK_SHARE: Final = 0.1
 
 #: IB's tick numbers -> fields of the book; the second line are the delayed ones.
 _FIELDS: Final[dict[int, str]] = {
@@ -91,6 +93,7 @@ class QuoteBook:
         self._in_session = in_session
         self._recovery = recovery
         self._is_outage = False
+        self._look_at = 0.0
         self._desk = desk
         self._time = time
         self._wake = wake
@@ -244,7 +247,8 @@ class QuoteBook:
         times = [line.release_at for line in self._lines.values() if line.release_at is not None]
         if self._is_open:
             times += [line.retry_at for line in self._lines.values() if line.retry_at is not None]
-            times += [at for line in self._lines.values() if (at := self._dies_at(line)) is not None]
+            if self._lines:
+                times.append(self._look_at)
         if self._publish_at is not None:
             times.append(self._publish_at)
         return min(times, default=None)
@@ -262,7 +266,10 @@ class QuoteBook:
                 line.retry_at = None
                 if line.req_id is None and line.holders:
                     self._open(line, now)
-            else:
+        if self._look_at <= now:
+            # Not a timer per line: this is asked after every tick, and there may be a hundred lines.
+            self._look_at = now + self._settings.verify_s * _LOOK_SHARE
+            for line in list(self._lines.values()):
                 self._bury(line, now)
 
     def _dies_at(self, line: Line) -> float | None:

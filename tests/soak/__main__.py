@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ HOUR_S = 3_600.0
 SAMPLE_S = 1.0
 RSS_GROWTH_MAX = 24 * 1024 * 1024
 FILES_GROWTH_MAX = 4
+BUSY = "busy machine"
+LATE_S, BUSY_GRACE_S = 0.5, 3.0
 
 
 @dataclass
@@ -59,6 +62,15 @@ class Course:
     def fault_at(self, began: float, ended: float) -> str:
         """The fault that overlaps this time, "" if there is none."""
         return next((name for name, since, until in self.blows if since <= ended and began <= until), "")
+
+    def witness(self) -> None:
+        """Sleeps in a thread of its own; what comes late here was kept waiting by the machine, not by us."""
+        while True:
+            began = time.monotonic()
+            time.sleep(0.1)
+            late_s = time.monotonic() - began - 0.1
+            if late_s > LATE_S:
+                self.blows.append((BUSY, began, time.monotonic() + BUSY_GRACE_S))
 
     def perform(self, name: str, question: Any) -> Any:
         """Ask once; note latency and outcome, and whether a fault explains a failure."""
@@ -161,7 +173,9 @@ def judge(course: Course) -> list[str]:
 
 def report(course: Course, hours: float, faults: list[str]) -> None:
     latencies = sorted(course.latencies_s) or [0.0]
-    print(f"soak: {hours:g} market hours at speed {course.speed:g}, {len(course.blows)} faults")
+    busy = sum(name == BUSY for name, _, _ in course.blows)
+    faults_played = len(course.blows) - busy
+    print(f"soak: {hours:g} market hours at speed {course.speed:g}, {faults_played} faults, machine busy {busy} times")
     for name, count in sorted(course.outcomes.items()):
         print(f"  {count:6} {name}")
     p99 = latencies[int(0.99 * (len(latencies) - 1))]
@@ -187,6 +201,7 @@ def main() -> int:
             with pair.client() as client:
                 pair.wait_until(lambda: client.status()["state"] == "ready", "ready")
             course = Course(pair, options.speed, series)
+            threading.Thread(target=course.witness, daemon=True).start()
             live(course, options.hours)
             faults = judge(course)
             report(course, options.hours, faults)
