@@ -93,6 +93,14 @@ def _of_gateway(gateway: GatewayView) -> Iterator[Problem]:
         if farm.light in (Light.AMBER, Light.RED):
             # A lost farm takes some data, never the order path: the gateway's own state says if it is worse.
             yield Problem(f"farm.{farm.name}", farm.light, farm.name, f"{farm.type} farm {farm.state}".strip())
+    if gateway.openings_stopped:
+        yield Problem(
+            "orders.stopped",
+            Light.AMBER,
+            "orders",
+            f"openings are stopped: {gateway.openings_stopped}",
+            "gateway-proxy resume lets them through again",
+        )
     if (gateway.loop_lag_ms or 0.0) > LOOP_LAG_AMBER_MS:
         yield Problem(
             "proxy.loop_lag",

@@ -69,6 +69,7 @@ class GatewayView:
     client_id: int | None = None
     rtt_ms: float | None = None
     clock_skew_s: float | None = None
+    openings_stopped: str = ""
     loop_lag_ms: float | None = None
     last_message_age_s: float | None = None
     market_time_ns: int | None = None

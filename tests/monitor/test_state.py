@@ -121,6 +121,17 @@ def test_open_breaker_is_red_with_its_cause(watched, bus):
     assert watched.told()[-1] == ("breaker", "history", "breaker closed -> open (gateway_silent), next probe in 12 s")
 
 
+def test_stopped_openings_are_told_until_they_are_resumed(watched, bus):
+    """A kill switch survives restarts, so whoever looks must see it, with its reason."""
+    watched.hear(bus.gateway(openings_stopped="kill: too many losses"))
+    stopped = watched.view
+    watched.hear(bus.gateway(openings_stopped=""))
+
+    assert [problem.key for problem in stopped.problems] == ["orders.stopped"]
+    assert "too many losses" in stopped.problems[0].text
+    assert watched.view.problems == ()
+
+
 def test_queue_wait_is_never_shown_as_gateway_time(watched, bus):
     """A request held 40 s by pacing and answered in 80 ms shows 40 s of queue and 80 ms of Gateway."""
     one = {"queue_ms": {"p50": 0.1, "p99": 40_000.0, "max": 40_000.0, "count": 9}}
