@@ -7,6 +7,7 @@ ARGS ?=
 SEEDS ?= 3
 HOURS ?= 6.5
 KILLS ?= 200
+SPEED ?= 30
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -105,6 +106,10 @@ simulate: $(READY)  ## seeded trading days in virtual time, each run twice and c
 .PHONY: judge
 judge: $(READY)  ## ten greedy engines for whole trading days in virtual time, the simulator judging: no violation, budget used
 	@$(PY) -m pytest -m "slow or long" -s tests/gateway_proxy/test_judged.py $(ARGS)
+
+.PHONY: soak
+soak: $(READY)  ## the old bot's dry run on real processes, with a fault every hour; nothing may fail or grow: HOURS=h SPEED=x
+	@$(PY) -m tests.soak --hours $(HOURS) --speed $(SPEED) $(ARGS)
 
 .PHONY: chaos
 chaos: $(READY)  ## order flow while proxy and client are killed, paused and cut off, judged on the ledger: KILLS=n
