@@ -321,9 +321,9 @@ def test_a16_a17_nothing_is_opened_on_a_feed_that_went_silent(order_type):
     """Another session took the data, or the farm says OK and sends nothing: no error comes, the quote just ages."""
     world = OrderWorld(risk=RiskSettings(allowed_order_types=("LMT", "MKT"))).start()
     world.advance(60.0)
-    price = {"limit_price": None} if order_type == "MKT" else {}
 
-    request = world.ask("order.place", single(order_type=order_type, **price))
+    price = None if order_type == "MKT" else 10.0
+    request = world.ask("order.place", single(order_type=order_type, limit_price=price))
     world.advance(10.0)
 
     assert world.answer(request) == "refused"
