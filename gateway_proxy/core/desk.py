@@ -20,6 +20,7 @@ from gateway_proxy.core import effects as fx
 from gateway_proxy.core import events as ev
 from gateway_proxy.core.breaker import Breakers
 from gateway_proxy.core.scheduler import Granted, Job, Keys, Lane, RequestClass, Scheduler
+from gateway_proxy.core.spans import Span, Spans
 from gateway_proxy.core.verdict import Verdict, of_error
 from gateway_proxy.errors import PacingDelayed, QueueFull
 
@@ -101,6 +102,8 @@ class Desk:
         self._deadlines: list[tuple[float, int]] = []
         self._effects: list[fx.Effect] = []
         self._next_id = FIRST_REQUEST_ID
+        #: What became of the latest request of each name.
+        self.spans = Spans()
         self.strays = 0
 
     # ------------------------------------------------------------ asking
@@ -291,6 +294,7 @@ class Desk:
     def _opened(self, request: _Request, now: float) -> None:
         """A stream gave its first answer: that is its latency; slot and line stay taken."""
         assert request.sent_at is not None
+        self.spans.ended(request.name, Span(request.asked_at, request.sent_at, now, request.held_by))
         self._scheduler.finished(request.req_id, now, latency_s=now - request.sent_at, failed=False)
         self._record(
             request.request_class,
@@ -309,6 +313,8 @@ class Desk:
         outcome = Outcome(
             verdict, tuple(request.answers), self._timeline(request, now), code, text, _about(request.call)
         )
+        if not request.is_stream or request.answered_at is None:
+            self.spans.ended(request.name, Span(request.asked_at, request.sent_at, now, request.held_by))
         self._record(request.request_class, outcome, now)
         self._judge(request, verdict, now)
         request.on_end(outcome, now)

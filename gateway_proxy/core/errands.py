@@ -10,10 +10,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from heapq import heappop, heappush
 from typing import Any
 
 from gateway_proxy.core import effects as fx
+from gateway_proxy.core.spans import Span, timeline
 from gateway_proxy.core.verdict import Verdict, error
 from gateway_proxy.errors import ProxyError, QueueFull
 
@@ -32,6 +34,8 @@ class Errand(ABC):
         self.request_id = request_id
         self.deadline = deadline
         self.owner = ""
+        self.began = 0.0
+        self.spans: dict[str, Span] = {}
         self.wake_at: float | None = None
         self.waits_for: frozenset[str] = frozenset()
 
@@ -44,10 +48,18 @@ class Errand(ABC):
 
 
 class Errands:
-    """All pending errands, found by what they wait for. `is_queued(keys)`: one of these is still in our own queue."""
+    """All pending errands, found by what they wait for. `is_queued(keys)`: one of these is still in our own queue.
 
-    def __init__(self, is_queued: Callable[[Collection[str]], bool]) -> None:
+    `span_of(key)`: what became of the latest request for that key; every answer gets a timeline made of them.
+    """
+
+    def __init__(
+        self,
+        is_queued: Callable[[Collection[str]], bool],
+        span_of: Callable[[str], Span | None] = lambda key: None,
+    ) -> None:
         self._is_queued = is_queued
+        self._span_of = span_of
         self._pending: dict[int, Errand] = {}
         self._by_key: dict[str, set[int]] = {}
         self._by_owner: Counter[str] = Counter()
@@ -65,7 +77,7 @@ class Errands:
             refusal = QueueFull(full, retry_in_s=1.0)
             self._effects.append(fx.Reply(errand.client, errand.request_id, error=refusal))
             return
-        errand.owner = owner
+        errand.owner, errand.began = owner, now
         self._step(errand, now)
 
     def _full(self, owner: str) -> str:
@@ -134,6 +146,7 @@ class Errands:
         return error(Verdict.GATEWAY_SILENT, f"not answered before its deadline; still waiting for {missing}")
 
     def _step(self, errand: Errand, now: float) -> None:
+        errand.spans |= {key: span for key in errand.waits_for if (span := self._span_of(key)) is not None}
         try:
             if errand.deadline <= now + _ROUNDING_S:
                 raise self._late(errand)
@@ -141,7 +154,7 @@ class Errands:
         except ProxyError as failure:
             result = fx.Reply(errand.client, errand.request_id, error=failure)
         if isinstance(result, fx.Reply):
-            self._finish(errand, result, now)
+            self._finish(errand, self._timed(errand, result, now), now)
             return
         assert result, "an errand that is not finished waits for something"
         self._forget(errand)
@@ -152,6 +165,13 @@ class Errands:
         self._schedule(errand)
         for key in result:
             self._by_key.setdefault(key, set()).add(id(errand))
+
+    @staticmethod
+    def _timed(errand: Errand, reply: fx.Reply, now: float) -> fx.Reply:
+        """The answer with its timeline, unless it brings its own."""
+        if not isinstance(reply.body, dict) or "timeline" in reply.body:
+            return reply
+        return replace(reply, body=reply.body | {"timeline": timeline(errand.spans.values(), errand.began, now)})
 
     def _finish(self, errand: Errand, reply: fx.Reply, now: float) -> None:
         if id(errand) in self._pending:

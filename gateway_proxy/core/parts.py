@@ -76,7 +76,7 @@ class Parts:
         self.findings = Findings(self.latency)
         self.breakers = Breakers(settings.breaker)
         self.desk = Desk(self.scheduler, self.breakers, why_silent=self.health.why_silent, record=record)
-        self.errands = Errands(self.desk.is_queued)
+        self.errands = Errands(self.desk.is_queued, self.desk.spans.of)
         self._woken: list[str] = []
         # A grid that does not come must not cost the contract: a fifth of its time, then min_tick serves.
         self.market_rules = MarketRules(self.desk, self._wake, settings.answer_timeout_s / 5)

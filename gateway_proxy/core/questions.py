@@ -177,7 +177,7 @@ class QuoteErrand(Errand):
             self._settle_at = self.wake_at = now + self._desks.chain_settings.settle_s
         settled = self._settle_at is not None and now >= self._settle_at
         if settled or (line.quote.bid is not None and line.quote.ask is not None):
-            return fx.Reply(self.client, self.request_id, body=line.quote)
+            return fx.Reply(self.client, self.request_id, body=asdict(line.quote))
         if line.failure is not None:
             raise line.failure
         return frozenset({f"quote:{details.contract.key}"})

@@ -82,7 +82,7 @@ def test_new_subscriber_of_an_open_line_gets_what_is_known(world: CoreWorld):
     """A quiet option may not tick for minutes."""
     number = world.ask("quote", contract="SPY")
     world.advance(1)
-    assert world.body(number).bid == 599.9
+    assert world.body(number)["bid"] == 599.9
 
     world.subscribe(TOPIC)
     world.advance(1)
@@ -126,7 +126,7 @@ def test_one_sided_quote_answers_after_a_while(world: CoreWorld):
     number = world.ask("quote", contract="SPY")
     world.advance(world.settings.chain.settle_s + 1)
 
-    assert (world.body(number).bid, world.body(number).ask) == (None, 0.05)
+    assert (world.body(number)["bid"], world.body(number)["ask"]) == (None, 0.05)
 
 
 def test_line_refused_by_ib_is_told_on_the_topic_and_tried_ever_more_slowly(world: CoreWorld):

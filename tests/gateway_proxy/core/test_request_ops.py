@@ -46,7 +46,7 @@ def test_contract_has_the_fields_of_the_protocol(world: CoreWorld):
     body = world.body(number)
     assert set(body) == {
         "contract", "key", "min_tick", "long_name", "primary_exchange", "time_zone", "trading_hours", "liquid_hours",
-        "market_rules", "price_bands",
+        "market_rules", "price_bands", "timeline",
     }  # fmt: skip
     assert (body["key"], body["contract"]["con_id"]) == ("SPY", 1)
 
