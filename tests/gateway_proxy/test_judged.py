@@ -19,6 +19,7 @@ from tests.support.virtual_proxy import VirtualProxy
 SYMBOLS = ("SPY", "QQQ", "AAPL", "NVDA")
 SMALL = ("5s", "10s", "15s", "30s")
 WHATS = ("TRADES", "TRADES", "MIDPOINT", "BID", "ASK", "BID_ASK")
+TEN_SYMBOLS = (*SYMBOLS, "IWM", "MSFT", "TSLA", "AMZN", "META", "GOOGL")
 OUTSTANDING = 12
 #: Two windows of the historical budget begin in it.
 SLICE_S = 630.0
@@ -134,9 +135,45 @@ def test_bars_of_every_size_are_counted_when_ib_counts_them():
     check(LimitSettings(strict_large_bars=True), SLICE_S, strict=True)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("limits", MODES)
 def test_ten_greedy_engines_for_a_whole_trading_day(limits):
     """From the open to the close, in every way in which IB enforces its limits."""
     check(limits, DAY_S)
+
+
+def upstream_requests(engines: int) -> Counter[str]:
+    """What `engines` engines with ten symbols each cost at the Gateway in five minutes, a look at the bars per minute."""
+
+    async def minutes(world: World) -> None:
+        proxy = VirtualProxy(world)
+        await proxy.start()
+        ended: Counter[str] = Counter()
+        for symbol in TEN_SYMBOLS:
+            proxy.subscribe(f"bars/{symbol}/1min/")
+        for _ in range(5):
+            await asyncio.sleep(60.0)
+            for engine in range(engines):
+                for symbol in TEN_SYMBOLS:
+                    for args in ({"count": 60}, {"count": 30, "size": "5min"}):
+                        proxy.ask(
+                            "bars",
+                            f"engine{engine}",
+                            lambda r: ended.update([r.error is None]),
+                            contract=symbol,
+                            **args,
+                        )
+        await asyncio.sleep(30.0)
+        assert ended == {True: engines * 10 * 5 * 2}
+
+    world = run_virtual(minutes, start="2026-06-15 11:00")
+    assert world.violations() == []
+    kinds = Counter(line["kind"] for line in world.events("request"))
+    return Counter({kind: kinds[kind] for kind in ("reqHistoricalData", "reqContractDetails", "reqMktData")})
+
+
+@pytest.mark.timeout(240)
+def test_twenty_engines_cost_the_gateway_what_one_does():
+    """Bars of a live series cost nothing more, others are asked once for everybody."""
+    assert upstream_requests(20) == upstream_requests(1)
