@@ -69,6 +69,7 @@ _FIGURES: dict[str, Callable[[View], Iterator[tuple[str, Figure]]]] = {
     "loop_lag": lambda view: iter([("proxy", view.gateway.loop_lag_ms)]),
 }
 _WORDS = frozenset(("state", "light", "breaker"))
+_EXPECTED_IN_WINDOWS = frozenset(("state", "light", "breaker", "stream_age", "round_trip"))
 
 
 @dataclass(slots=True)
@@ -94,6 +95,8 @@ class AlertBook:
             seen: set[str] = set()
             if view.state == "unreachable" and rule.when not in ("state", "light"):
                 continue  # old figures prove nothing, neither trouble nor its end
+            if rule.when in _EXPECTED_IN_WINDOWS and view.gateway.expected and not view.gateway.escalated:
+                continue  # IB restarts its servers at this time; what outlasts the window is told then
             for subject, figure in list(_FIGURES[rule.when](view))[:SUBJECTS_MAX]:
                 seen.add(subject)
                 notices += self._step(rule, subject, figure, _holds(rule, figure), view, now)

@@ -59,6 +59,8 @@ def gateway(body: Body, age_s: float, wall_ns: int) -> GatewayView:
         rtt_ms=number(body, "rtt_ms"),
         clock_skew_s=number(body, "clock_skew_s"),
         openings_stopped=text(body, "openings_stopped"),
+        expected=text(body, "expected"),
+        escalated=flag(body, "escalated"),
         loop_lag_ms=number(body, "loop_lag_ms"),
         last_message_age_s=number(body, "last_message_age_s"),
         market_time_ns=market_time_ns,

@@ -70,6 +70,8 @@ class GatewayView:
     rtt_ms: float | None = None
     clock_skew_s: float | None = None
     openings_stopped: str = ""
+    expected: str = ""  # the window in which IB is expected to be away, "" outside
+    escalated: bool = False  # the outage has outlasted what was expected
     loop_lag_ms: float | None = None
     last_message_age_s: float | None = None
     market_time_ns: int | None = None

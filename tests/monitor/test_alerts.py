@@ -36,6 +36,17 @@ def test_alert_begins_once_and_ends_once(watched, bus):
     assert told == ["begins", "over"]
 
 
+def test_expected_outage_wakes_nobody_until_it_outlasts_its_window(watched, bus):
+    """Inside a reset window the state is no alarm; the one that the proxy has escalated is."""
+    book = AlertBook(AlertSettings(rules=(DOWN,)))
+    told = []
+    for facts in [{"expected": "nightly reset"}] * 50 + [{"expected": "", "escalated": True}] * 50:
+        watched.advance(1.0)
+        told += phases(book, watched.hear(bus.gateway("disconnected", **facts)))
+
+    assert told == ["begins"]
+
+
 def test_short_trouble_wakes_nobody(watched, bus):
     """A condition that does not hold for its whole time is never told, and neither is its end."""
     book = AlertBook(AlertSettings(rules=(DOWN,)))
