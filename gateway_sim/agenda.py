@@ -34,6 +34,7 @@ class Agenda:
         self.now = 0.0
         self._entries: list[tuple[float, int, Appointment]] = []
         self._order = count()
+        self._turns: list[Action] = []
 
     def at(self, due: float, action: Action) -> Appointment:
         """Run `action` at `due` simulated seconds (at once if that has passed)."""
@@ -44,8 +45,18 @@ class Agenda:
     def after(self, delay_s: float, action: Action) -> Appointment:
         return self.at(self.now + delay_s, action)
 
+    def next_turn(self, action: Action) -> None:
+        """Run `action` when the caller comes back next, at the time it then is: long work in slices that let others
+        in between."""
+        self._turns.append(action)
+
     def next_due(self) -> float | None:
         """When the next entry is due, None if there is none."""
+        if self._turns:
+            return self.now
+        return self._next_entry()
+
+    def _next_entry(self) -> float | None:
         while self._entries and self._entries[0][2].cancelled:
             heapq.heappop(self._entries)
         return self._entries[0][0] if self._entries else None
@@ -56,9 +67,15 @@ class Agenda:
 
     def run_due(self, now: float) -> None:
         """Run everything due until `now`, each at its own second, entries made meanwhile included."""
-        while (due := self.next_due()) is not None and due <= now:
+        turns, self._turns = self._turns, []
+        self._run_entries(now)
+        self.now = max(self.now, now)
+        for action in turns:
+            action(self.now)
+
+    def _run_entries(self, now: float) -> None:
+        while (due := self._next_entry()) is not None and due <= now:
             _, _, appointment = heapq.heappop(self._entries)
             self.now = max(self.now, due)
             appointment.cancelled = True
             appointment.action(self.now)
-        self.now = max(self.now, now)

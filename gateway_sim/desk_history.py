@@ -6,11 +6,12 @@ which goes dormant (2107) 360 s after the last request (rule book 8, 12).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from gateway_sim import messages
 from gateway_sim.agenda import Appointment
-from gateway_sim.bars import SMALL_BAR_MAX_S
+from gateway_sim.bars import SMALL_BAR_MAX_S, Bars
 from gateway_sim.calendar import local
 from gateway_sim.contracts import Contract
 from gateway_sim.floor import Floor, Handler, Repeater
@@ -37,6 +38,10 @@ WARM_DELAY_S = (0.07, 0.15)
 WAKE_DELAY_S = 0.3
 DORMANT_AFTER_S = 360.0
 UPDATE_PERIOD_S = 5.0
+DAYS_PER_TURN = 4
+"""Days of bars made in one go: 20 ms when they are new."""
+Key = tuple[int, int]
+"""Connection and request id."""
 HEAD_YEARS = {"STK": 20, "IND": 20, "OPT": 0}
 
 
@@ -59,7 +64,7 @@ class HistoryDesk:
 
     def __init__(self, floor: Floor) -> None:
         self._floor = floor
-        self._queries: dict[tuple[int, int], Query] = {}
+        self._queries: dict[Key, Query] = {}
         self._last_request_s = float("-inf")
         self._dormancy: Appointment | None = None
         self._late = 0
@@ -204,7 +209,7 @@ class HistoryDesk:
         for session in self._floor.sessions():
             self._floor.tell(session, messages.error(session.version, -1, code, text))
 
-    def _answer(self, key: tuple[int, int], query: Query) -> None:
+    def _answer(self, key: Key, query: Query) -> None:
         floor, request, planned = self._floor, query.request, query.plan
         if self._floor.faults.history_silent(floor.now):
             return
@@ -227,9 +232,26 @@ class HistoryDesk:
         if request.what == "SCHEDULE":
             self._send_schedule(key, query, start_s, end_s)
             return
-        bars = floor.history.bars(
+        steps = floor.history.bars_by_day(
             query.contract, request.what, planned.size_s, start_s, end_s, now_s, request.regular_only
         )
+        self._gather(key, query, steps, lambda bars: self._send_bars(key, query, start_s, end_s, bars))
+
+    def _gather(self, key: Key, query: Query, steps: Generator[None, None, Bars], then: Callable[[Bars], None]) -> None:
+        """Make a few days' bars now and the rest in later turns, so that a long request delays nobody else."""
+        if self._queries.get(key) is not query:
+            return
+        for _ in range(DAYS_PER_TURN):
+            try:
+                next(steps)
+            except StopIteration as finished:
+                then(finished.value)
+                return
+        self._floor.agenda.next_turn(lambda now: self._gather(key, query, steps, then))
+
+    def _send_bars(self, key: Key, query: Query, start_s: float, end_s: float, bars: Bars) -> None:
+        floor, request, session = self._floor, query.request, query.session
+        req_id, size_s = request.req_id, query.plan.size_s
         if len(bars) == 0:
             self._release(key)
             label = request.what.capitalize()
@@ -238,7 +260,7 @@ class HistoryDesk:
             return
         traded = request.what in ("TRADES", "ADJUSTED_LAST") and query.contract.sec_type != "IND"
         floor.tell(session, messages.historical_data(
-            session.version, req_id, start_s, end_s, bars, planned.size_s, request.date_format, traded
+            session.version, req_id, start_s, end_s, bars, size_s, request.date_format, traded
         ))  # fmt: skip
         floor.answered(session, "reqHistoricalData", req_id, len(bars))
         if request.keep_up_to_date:
@@ -265,7 +287,7 @@ class HistoryDesk:
                 query.session.version, request.req_id, bars, row, query.plan.size_s, request.date_format, traded
             ))  # fmt: skip
 
-    def _send_schedule(self, key: tuple[int, int], query: Query, start_s: float, end_s: float) -> None:
+    def _send_schedule(self, key: Key, query: Query, start_s: float, end_s: float) -> None:
         floor = self._floor
         self._release(key)
         sessions = []

@@ -8,6 +8,7 @@ The unfinished bar is included (rule book 8).
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -107,11 +108,24 @@ class History:
 
         volume, wap and count are only meaningful for TRADES.
         """
+        steps = self.bars_by_day(contract, what, size_s, start_s, end_s, now_s, regular_only)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as finished:
+                bars: Bars = finished.value
+                return bars
+
+    def bars_by_day(
+        self, contract: Contract, what: str, size_s: int, start_s: float, end_s: float, now_s: float, regular_only: bool
+    ) -> Generator[None, None, Bars]:
+        """`bars` for a caller with other things to do: pauses after each day, returns the bars at the end."""
         regular_only = regular_only or contract.sec_type != "STK"
         if end_s >= now_s:
             end_s = math.floor(now_s) + 1.0  # the current second is shown, as in the quote
         if size_s >= DAY:
-            return self._long_bars(contract, what, size_s, start_s, end_s)
+            bars = yield from self._long_bars(contract, what, size_s, start_s, end_s)
+            return bars
         start_s = max(start_s, now_s - (SMALL_BARS_KEPT_S if size_s <= SMALL_BAR_MAX_S else INTRADAY_KEPT_S))
         parts = []
         day = self._calendar.current(start_s)
@@ -125,6 +139,7 @@ class History:
                     keep &= bars.volume > 0
                 parts.append(bars.take(np.flatnonzero(keep)))
             day = self._calendar.at_index(day.index + 1)
+            yield
         return joined(parts)
 
     def series(self, contract: Contract, day: TradingDay, regular_only: bool, end_s: float) -> Series | None:
@@ -152,7 +167,9 @@ class History:
             )
         return Series(start, columns[0][:size], columns[1][:size], columns[2][:size], columns[3][:size])
 
-    def _long_bars(self, contract: Contract, what: str, size_s: int, start_s: float, end_s: float) -> Bars:
+    def _long_bars(
+        self, contract: Contract, what: str, size_s: int, start_s: float, end_s: float
+    ) -> Generator[None, None, Bars]:
         """Day, week and month bars of the regular sessions; empty for options (rule book 1.6)."""
         if contract.is_option:
             return joined([])
@@ -163,6 +180,7 @@ class History:
             rows.append(self._day_row(contract.listing, day, end_s, what))
             days.append(day)
             day = self._calendar.at_index(day.index + 1)
+            yield
         if not rows:
             return joined([])
         columns = np.array(rows, dtype=np.float64).T

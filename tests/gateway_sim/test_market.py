@@ -1,6 +1,7 @@
 """The market: one price source, so that bars, quotes and options agree."""
 
 from datetime import date, datetime
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -262,6 +263,33 @@ def test_scalar_and_array_option_prices_are_the_same_cents(market, book, calenda
         for second in range(0, 23_400, 4999):
             value = value_at(option, float(segment.mid[second]), segment.start + second)
             assert (value.bid, value.ask, value.last) == (series.bid[second], series.ask[second], series.last[second])
+
+
+@pytest.mark.parametrize("right", ["C", "P"])
+def test_a_watched_minute_is_what_single_looks_show(book, calendar, right):
+    """Looked at once a second or once in all: same prices, day's range and volume; greeks to the digits sent."""
+    listing = book.listings["AAPL"]
+    option = book.option(listing, book.expiries("AAPL", NOW)[0], 200.0, right)
+    watching = Market(PriceSource(1, calendar), calendar)
+    watched = [(watching.quote(option, NOW + at), watching.option_value(option, NOW + at)) for at in range(120)]
+
+    for at in (0, 1, 59, 60, 119):
+        fresh = Market(PriceSource(1, calendar), calendar)
+        quote, value = watched[at]
+        alone = fresh.option_value(option, NOW + at)
+        assert fresh.quote(option, NOW + at) == quote
+        assert (value.bid, value.ask, value.last) == (alone.bid, alone.ask, alone.last)
+        assert value.model == pytest.approx(alone.model, abs=1e-9)
+
+
+def test_the_days_range_only_widens(book, calendar):
+    """High, low and volume of an option and of its underlying through an hour."""
+    market = Market(PriceSource(3, calendar), calendar)
+    listing = book.listings["SPY"]
+    for contract in (book.underlying("SPY"), book.option(listing, book.expiries("SPY", NOW)[0], 600.0, "C")):
+        quotes = [market.quote(contract, NOW + at) for at in range(0, 3600, 7)]
+        assert all(quote.low <= quote.last <= quote.high for quote in quotes)
+        assert all(later.volume >= earlier.volume for earlier, later in pairwise(quotes))
 
 
 def test_greeks_match_finite_differences():

@@ -3,10 +3,13 @@
 import socket
 import subprocess
 import sys
+from datetime import UTC, date, datetime
 
 import pytest
 
+from gateway_sim.calendar import Calendar
 from gateway_sim.effects import Record
+from gateway_sim.replay import ReplayRefused, read_day
 from gateway_sim.scenario import ScenarioRefused, build, load, seconds_of
 from tests.gateway_sim.processes import ROOT, simulator
 
@@ -119,8 +122,9 @@ def test_recorded_day_replaces_the_seeded_one(tmp_path):
 
 
 @pytest.mark.parametrize(("rows", "hint"), [
-    ("when,close\n09:30,1\n", "needs columns"), ("time,close\n09:30,zero\n", "line 2"),
-    ("time,close\n09:30,-1\n", "positive"),
+    ("when,close\n09:30,1\n", "needs columns"), ("time,close\n09:30,zero\n", "row 1"),
+    ("time,close\n09:30,1\n9h,1\n", "row 2"),
+    ("time,close\n09:30,-1\n", "positive"), ("time,close\n09:30,inf\n", "positive"),
     ("time,close\n09:31,1\n09:30,1\n", "ascending"), ("time,close\n04:30,1\n", "no row lies"),
 ])  # fmt: skip
 def test_broken_recordings_are_refused(tmp_path, rows, hint):
@@ -129,6 +133,36 @@ def test_broken_recordings_are_refused(tmp_path, rows, hint):
 
     with pytest.raises(ScenarioRefused, match=hint):
         build(load(written(tmp_path, text)))
+
+
+def test_a_day_recorded_as_parquet_is_the_same_day(tmp_path):
+    """Times as text, as epoch seconds and as timestamps in any zone; as from CSV."""
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "day.csv").write_text("time,close,volume\n09:30,100,60000\n09:31,101,60000\n")
+    day = Calendar().on_or_before(date(2026, 6, 15))
+    wanted = read_day(tmp_path / "day.csv", day)
+    moments = [datetime.fromtimestamp(day.open + second, UTC) for second in (0, 60)]
+
+    for number, times in enumerate((["09:30", "09:31"], [day.open, day.open + 60], moments)):
+        path = tmp_path / f"day{number}.parquet"
+        parquet.write_table(pyarrow.table({"time": times, "close": [100.0, 101.0], "volume": [60000, 60000]}), path)
+        price, volume = read_day(path, day)
+        assert (price == wanted[0]).all() and (volume == wanted[1]).all()
+
+    parquet.write_table(pyarrow.table({"when": [1]}), tmp_path / "wrong.parquet")
+    with pytest.raises(ReplayRefused, match="needs columns"):
+        read_day(tmp_path / "wrong.parquet", day)
+    (tmp_path / "text.parquet").write_text("no parquet")
+    with pytest.raises(ReplayRefused, match=r"text\.parquet"):
+        read_day(tmp_path / "text.parquet", day)
+
+
+def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+
+    with pytest.raises(ReplayRefused, match=r"gateway-proxy\[record\]"):
+        read_day(tmp_path / "day.parquet", Calendar().on_or_before(date(2026, 6, 15)))
 
 
 @pytest.mark.parametrize(("text", "seconds"), [(3, 3.0), ("3s", 3.0), ("500ms", 0.5), ("2m", 120.0), ("1h", 3600.0),
