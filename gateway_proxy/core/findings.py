@@ -16,6 +16,8 @@ from gateway_proxy.errors import ProxyError
 KEPT: Final = 100
 #: Ends that are nobody's fault: counted, not published one by one.
 _QUIET: Final = frozenset({Verdict.OK, Verdict.CANCELLED, Verdict.SESSION_LOST})
+#: Ends before the Gateway could answer: how long that took says nothing about the Gateway.
+_UNANSWERED: Final = frozenset({Verdict.EXPIRED_IN_QUEUE, Verdict.CANCELLED, Verdict.SESSION_LOST})
 
 
 class Findings:
@@ -30,8 +32,8 @@ class Findings:
     def record(self, request_class: RequestClass, outcome: Outcome, now: float) -> None:
         """One request ended (or one stream opened)."""
         timeline = outcome.timeline
-        sent = outcome.verdict is not Verdict.EXPIRED_IN_QUEUE
-        self._latency.record(request_class.value, timeline.queued_ms, timeline.gateway_ms if sent else None)
+        gateway_ms = None if outcome.verdict in _UNANSWERED else timeline.gateway_ms
+        self._latency.record(request_class.value, timeline.queued_ms, gateway_ms)
         self._counts[outcome.verdict.value] += 1
         if outcome.verdict not in _QUIET:
             evidence = {
