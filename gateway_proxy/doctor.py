@@ -157,6 +157,12 @@ def _listener_check(listener: Listener) -> dict[str, Any]:
     return _check("clients", True, f"{name} reads its socket")
 
 
+def _lately(finding: dict[str, Any]) -> str:
+    evidence = finding["evidence"]
+    name = f"{finding['verdict']} {evidence.get('about', '')}".rstrip()
+    return f"{name}: {evidence.get('text', '')}"
+
+
 def render(report: dict[str, Any]) -> str:
     """For people: the checks, what happened lately, the cause and what to do."""
     lines = [f"{'ok ' if check['good'] else 'BAD'}  {check['check']}: {check['text']}" for check in report["checks"]]
@@ -164,8 +170,7 @@ def render(report: dict[str, Any]) -> str:
     if gateway:
         complaint = gateway["reason"] or "no complaint"
         lines.append(f"     gateway: {gateway['state']}, round trip {gateway['rtt_ms']} ms, {complaint}")
-    for finding in report["evidence"].get("recent", [])[-5:]:
-        lines.append(f"     lately: {finding['verdict']}: {finding['evidence'].get('text', '')}")
+    lines += [f"     lately: {_lately(finding)}" for finding in report["evidence"].get("recent", [])[-5:]]
     healthy = report["verdict"] == Verdict.OK.value
     lines += [f"verdict: {report['verdict']} ({report['sign']})", f"advice:  {report['advice']}"]
     return "\n".join(lines if not healthy else lines[:-1])

@@ -149,7 +149,6 @@ def of_verdict(new: Body) -> Iterator[Telling]:
         evidence = inner(new, "evidence")
         told = (text(new, "request_class"), text(evidence, "request_class"), text(evidence, "topic"))
         asked = next(filter(None, told), "request")
-        advice = text(new, "advice")
-        yield Telling(
-            "verdict", light, asked, verdict + (f": {advice}" if advice else ""), {"evidence": inner(new, "evidence")}
-        )
+        about, advice = text(evidence, "about"), text(new, "advice")
+        what = f"{verdict} {about}".rstrip() + (f": {advice}" if advice else "")
+        yield Telling("verdict", light, asked, what, {"evidence": evidence})

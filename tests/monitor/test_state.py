@@ -238,6 +238,15 @@ def test_verdicts_of_ordinary_life_are_kept_but_not_told(watched, bus):
     assert watched.told() == [("verdict", "history", "gateway_silent: wait")]
 
 
+def test_verdict_names_what_was_asked_about(watched, bus):
+    """Six unknown strikes are six different lines."""
+    body = {"verdict": "contract_unknown", "evidence": {"request_class": "contract", "about": "SPY.20260615.C.601"}}
+
+    watched.hear(bus.message("verdicts/", "verdict", body | {"advice": "check it"}))
+
+    assert watched.told() == [("verdict", "contract", "contract_unknown SPY.20260615.C.601: check it")]
+
+
 def test_snapshots_of_orders_are_facts_but_no_news(watched, bus):
     watched.hear(bus.welcome("orders/scalp/", bus.order().body), bus.welcome("fills/", bus.fill().body))
 

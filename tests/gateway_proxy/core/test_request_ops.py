@@ -32,7 +32,7 @@ def test_health_has_the_bodies_of_the_topics_by_their_second_word(world: CoreWor
     assert set(body) >= {"gateway", "pacing", "latency", "streams", "breakers"}
     assert set(body["gateway"]) >= {
         "state", "since_ns", "reason", "verdict", "mode", "connected", "server_version", "rtt_ms", "farms",
-        "clock_skew_s", "loop_lag_ms", "last_message_age_s", "market_time_ns",
+        "clock_skew_s", "loop_lag_ms", "last_message_age_s", "market_time_ns", "accounts",
     }  # fmt: skip
     assert set(body["pacing"]) >= {"rules", "lanes", "owners", "granted", "expired", "cancelled", "refused"}
     assert isinstance(body["latency"]["classes"], dict)
