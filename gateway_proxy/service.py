@@ -73,6 +73,7 @@ class Service:
         self._bus = make_bus(self.epoch)
         self._upstream = make_upstream(self._receive_upstream)
         self._timer: asyncio.TimerHandle | None = None
+        self._arming: asyncio.Handle | None = None
         self._queue: list[fx.Effect] = []
         self._is_performing = False
         self._failure: BaseException | None = None
@@ -106,8 +107,9 @@ class Service:
         finally:
             self._memory.write(self._core.remembered_pacing(self._clock.now()))
             self._upstream.disconnect("the proxy stops")
-            if self._timer is not None:
-                self._timer.cancel()
+            for handle in (self._timer, self._arming):
+                if handle is not None:
+                    handle.cancel()
             self._bus.close()
             self._journal.close()
         if self._failure is not None:
@@ -166,7 +168,7 @@ class Service:
                 self._perform_all()
             finally:
                 self._is_performing = False
-            self._arm()
+            self._arm_soon()
         except BaseException as failure:
             self._fail(failure)
 
@@ -203,7 +205,13 @@ class Service:
     def _reply(self, effect: fx.Reply) -> None:
         self._bus.reply(effect.client, effect.request_id, body=effect.body, error=effect.error, columns=effect.columns)
 
+    def _arm_soon(self) -> None:
+        """Once per turn of the loop, however many messages one chunk of bytes held."""
+        if self._arming is None:
+            self._arming = asyncio.get_running_loop().call_soon(self._arm)
+
     def _arm(self) -> None:
+        self._arming = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
