@@ -63,16 +63,14 @@ class Blotter:
         self._settings = settings
         self._mode = mode
         self.register = Register()
-        self.risk = Risk(risk)
+        self.risk = Risk(risk, self.register.day)
         self._scribe = scribe = Scribe(self.register)
         self._positions = Positions(self.register)
         self._fence = Fence(spacing_s=settings.sweep_spacing_s, step_timeout_s=settings.sweep_step_timeout_s)
         self._jobs, self._deadlines = Jobs(), Deadlines()
         foreign: dict[int, OpenOrderReceived] = {}
         self._admission = Admission(settings, self.risk, self.register, self._positions, foreign, mode=mode)
-        self._reconciler = Reconciler(
-            settings, scribe, self._fence, self._positions, self.risk, self._deadlines, foreign
-        )
+        self._reconciler = Reconciler(settings, scribe, self._fence, self._positions, self._deadlines, foreign)
         shared = (settings, scribe, self._admission, self.risk, self._reconciler, self._jobs, self._deadlines)
         self.placement = Placement(*shared, mode=mode)
         self._changes = Changes(*shared)
@@ -362,6 +360,9 @@ class Blotter:
 
     def _begin_turn(self, now: float, wall_ns: int | None = None) -> None:
         self._scribe.tick(now, wall_ns)
+        # Before the session is ready, the Gateway's time may not be known yet.
+        if wall_ns and not self._admission.gate_reason and not self.register.day.holds(wall_ns):
+            self._scribe.record("day", "", wall_ns=wall_ns)
 
     def _end_turn(self) -> None:
         """Rules and answers for every order that changed, until nothing changes any more; then tell."""

@@ -102,7 +102,6 @@ class Changes:
             self._scribe.changing(order, leg, "cancel", ChangeEvent.SETTLE)
             return
         self._scribe.changing(order, leg, "cancel", ChangeEvent.WRITE)
-        self._risk.messages += 1
         if order.simulated:
             self._reconciler.receive_completed(simulated_fills.cancelled(leg, "cancelled on request"))
             return
@@ -164,7 +163,6 @@ class Changes:
             self._scribe.changing(order, leg, "modify", ChangeEvent.SETTLE, reason=f"not moved: {reason}")
             return
         self._scribe.changing(order, leg, "modify", ChangeEvent.WRITE)
-        self._risk.messages += 1
         if order.simulated:
             self._scribe.changing(order, leg, "modify", ChangeEvent.SETTLE, done=True)
             return

@@ -244,7 +244,6 @@ class Placement:
         self.written += 1
         self._scribe.record("sending", order.client_order_id, sent_ns=self._scribe.wall_ns)
         self._reconciler.written(order)
-        self._risk.messages += len(order.legs)
         self._write_by.pop(order.client_order_id, None)
         if order.simulated:
             self._scribe.happened(order, order.legs, Event.ACKNOWLEDGE)

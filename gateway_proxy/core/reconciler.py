@@ -26,7 +26,6 @@ from gateway_proxy.core.fence import Fence, Sweep
 from gateway_proxy.core.identifiers import execution_stem, is_ours
 from gateway_proxy.core.orders import ALIVE, Change, ChangeEvent, Event, Leg, Order, State
 from gateway_proxy.core.positions import Positions, has_expired
-from gateway_proxy.core.risk import Risk
 from gateway_proxy.core.scribe import Scribe
 
 
@@ -39,7 +38,6 @@ class Reconciler:
         scribe: Scribe,
         fence: Fence,
         positions: Positions,
-        risk: Risk,
         deadlines: Deadlines,
         foreign: dict[int, OpenOrderReceived],
     ) -> None:
@@ -48,7 +46,6 @@ class Reconciler:
         self._register = scribe.register
         self._fence = fence
         self._positions = positions
-        self._risk = risk
         self._deadlines = deadlines
         #: By order id, in turns: when it was last written or named by IB, and when a reject code came.
         self._seen: dict[int, int] = {}
@@ -150,8 +147,6 @@ class Reconciler:
         if leg.state is State.INTENT:
             self._surprise(order, leg, f"an execution {event.exec_id} of an order that was not sent")
             return
-        if not leg.executions:
-            self._risk.executed_orders += 1
         if not leg.perm_id and event.perm_id > 0 and not order.simulated:
             self._scribe.happened(order, [leg], Event.NOTICE, perm_id=event.perm_id)
         self._scribe.record(

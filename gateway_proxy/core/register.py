@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from gateway_proxy.bus.messages import Contract
+from gateway_proxy.core.day import Day, day_of
 from gateway_proxy.core.effects import OrderTicket
 from gateway_proxy.core.identifiers import OrderIds, execution_stem
 from gateway_proxy.core.orders import (
@@ -92,6 +93,8 @@ class Register:
         self.traded: dict[tuple[str, str, str, bool], float] = {}
         #: Positions that our fills do not explain and that were accepted as somebody else's: (account, key) -> signed.
         self.baseline: dict[tuple[str, str], float] | None = None
+        #: What today's limits count. One object for the life of the register: Risk looks at it.
+        self.day = Day()
         self._open: dict[str, Order] = {}
         self._by_order_id: dict[int, tuple[Order, Leg]] = {}
         self._by_perm_id: dict[int, tuple[Order, Leg]] = {}
@@ -108,6 +111,7 @@ class Register:
             "halt": self._halt,
             "resume": self._resume,
             "baseline": self._baseline,
+            "day": self._day,
         }
 
     # ---------------------------------------------------------------- reading
@@ -163,6 +167,7 @@ class Register:
     def _sending(self, client_order_id: str, body: dict[str, Any]) -> None:
         order = self.orders[client_order_id]
         order.sent_ns = body["sent_ns"]
+        self.day.messages += len(order.legs)
         for leg in order.legs:
             leg.advance(Event.WRITE)
 
@@ -196,6 +201,10 @@ class Register:
         leg = order.leg(body["leg"])
         stem = execution_stem(body["exec_id"])
         before = leg.executions.get(stem)
+        if before is not None:
+            self.day.realized -= before.realized_pnl or 0.0
+        elif not leg.executions:
+            self.day.executed_orders += 1
         execution = Execution(body["exec_id"], body["quantity"], body["price"], body["time_ns"])
         leg.executions[stem] = execution
         self._by_stem[stem] = (order, leg)
@@ -213,6 +222,7 @@ class Register:
             raise AssertionError(f"a commission for execution {body['exec_id']}, which is not in the journal")
         _, leg = found
         stem = execution_stem(body["exec_id"])
+        self.day.realized += (body["realized_pnl"] or 0.0) - (leg.executions[stem].realized_pnl or 0.0)
         leg.executions[stem] = replace(
             leg.executions[stem], commission=body["commission"], realized_pnl=body["realized_pnl"]
         )
@@ -221,6 +231,8 @@ class Register:
         """`what` is cancel or modify; a modification that settled as `done` makes its price the leg's price."""
         order = self.orders[client_order_id]
         event = ChangeEvent(body["event"])
+        if event is ChangeEvent.WRITE:
+            self.day.messages += len(body["legs"])
         order.released |= body.get("released", False)
         order.reason = body.get("reason") or order.reason
         for name in body["legs"]:
@@ -245,6 +257,12 @@ class Register:
 
     def _baseline(self, client_order_id: str, body: dict[str, Any]) -> None:
         self.baseline = {(account, key): quantity for account, key, quantity in body["positions"]}
+
+    def _day(self, client_order_id: str, body: dict[str, Any]) -> None:
+        """Another exchange day: nothing has been counted yet."""
+        fresh = day_of(body["wall_ns"])
+        for name in Day.__slots__:
+            setattr(self.day, name, getattr(fresh, name))
 
     def _forget_oldest(self, orders: dict[str, Order]) -> None:
         """At the limit the oldest ended order leaves memory; one that may be live never does."""

@@ -14,6 +14,7 @@ from typing import Annotated, ClassVar, Final, Literal
 from annotated_types import Ge, Gt, Lt
 
 from gateway_proxy.bus.messages import AccountValues, Action, Contract, Quote
+from gateway_proxy.core.day import Day
 
 MINUTE_S: Final = 60.0
 
@@ -165,10 +166,11 @@ def reduces(ask: Ask, book: Book) -> bool:
 
 
 class Risk:
-    """The limits with the memory they need: when entries and cancels went, how many messages led to how many fills."""
+    """The limits with the memory they need: when entries and cancels went, and what `day` counts."""
 
-    def __init__(self, settings: RiskSettings) -> None:
+    def __init__(self, settings: RiskSettings, day: Day | None = None) -> None:
         self.settings = settings
+        self.day = day if day is not None else Day()
         everywhere = Limits(**{name: getattr(settings, name) for name in _GLOBAL_CAPS})
         self._scopes = (
             Scope("global", everywhere),
@@ -178,8 +180,6 @@ class Risk:
         #: (when, engine, account) of the last minute; bounded by the caps themselves.
         self._entries: deque[tuple[float, str, str]] = deque(maxlen=10_000)
         self._cancels: deque[tuple[float, str, str]] = deque(maxlen=10_000)
-        self.messages = 0
-        self.executed_orders = 0
 
     def refusal(self, ask: Ask, book: Book, now: float, *, counted: bool = False) -> str | None:
         """Why this order may not go, naming limit, value and cap; None if it may.
@@ -202,7 +202,7 @@ class Risk:
     @property
     def efficiency_ratio(self) -> float:
         """(submissions + revisions + cancels) / (executed orders + 1), as IB computes it (rule book 5.2)."""
-        return self.messages / (self.executed_orders + 1)
+        return self.day.messages / (self.day.executed_orders + 1)
 
     def _reasons(self, ask: Ask, book: Book) -> Iterator[str]:
         reducing = reduces(ask, book)
@@ -279,8 +279,8 @@ class Risk:
         if reason := self._rate("max_orders_per_minute", self._entries, ask.engine, ask.account, now):
             yield reason
         ratio_cap = self.settings.max_efficiency_ratio
-        if ratio_cap is not None and self.messages >= self.settings.efficiency_free_messages:
-            ratio = (self.messages + 1) / (self.executed_orders + 1)
+        if ratio_cap is not None and self.day.messages >= self.settings.efficiency_free_messages:
+            ratio = (self.day.messages + 1) / (self.day.executed_orders + 1)
             if ratio > ratio_cap:
                 yield _over("max_efficiency_ratio", "global", ratio, ratio_cap)
 
@@ -289,7 +289,7 @@ class Risk:
             cap = scope.caps.daily_loss
             if cap is None:
                 continue
-            result = day_result(book.account)
+            result = day_result(book.account, self.day.realized)
             if result is None:
                 yield f"limit daily_loss ({scope.name}): the account's profit and loss has not arrived yet"
                 return
@@ -316,12 +316,16 @@ class Risk:
         return (scope for scope in self._scopes if scope.covers(ask.engine, ask.account))
 
 
-def day_result(account: AccountValues | None) -> float | None:
-    """Profit or loss of the exchange day: IB's own daily figure, else realised plus unrealised; None while unknown."""
+def day_result(account: AccountValues | None, realized: float = 0.0) -> float | None:
+    """Profit or loss of the exchange day: IB's own daily figure, else realised plus unrealised; None while unknown.
+
+    `realized` is what our own executions of the day made: where it says worse than IB's figure, it counts, because
+    IB's is late after a fill and starts anew when the Gateway does.
+    """
     if account is None:
         return None
-    if account.daily_pnl is not None:
-        return account.daily_pnl
-    if account.realized_pnl is None and account.unrealized_pnl is None:
+    if account.daily_pnl is None and account.realized_pnl is None and account.unrealized_pnl is None:
         return None
-    return (account.realized_pnl or 0.0) + (account.unrealized_pnl or 0.0)
+    unrealized = account.unrealized_pnl or 0.0
+    theirs = account.daily_pnl if account.daily_pnl is not None else (account.realized_pnl or 0.0) + unrealized
+    return min(theirs, realized + unrealized) if realized < 0 else theirs

@@ -235,11 +235,11 @@ def test_the_days_result_is_ibs_own_figure_when_there_is_one(account, result):
 def test_the_order_efficiency_ratio_stops_a_churning_day():
     """IB asks who sends more than twenty messages per executed order; the first of the day are free."""
     risk = Risk(replace(OPEN, max_efficiency_ratio=20.0, efficiency_free_messages=100))
-    risk.messages = 99
+    risk.day.messages = 99
     early = risk.refusal(ASK, book(), 0.0)
-    risk.messages = 100
+    risk.day.messages = 100
     late = risk.refusal(ASK, book(), 0.0)
-    risk.executed_orders = 5
+    risk.day.executed_orders = 5
 
     assert early is None
     assert "max_efficiency_ratio" in (late or "")
