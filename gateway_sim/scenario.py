@@ -63,6 +63,8 @@ class Replay:
     symbol: str
     day: date
     path: Path
+    key: str
+    """The file and the table that ask for it, for messages."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +97,11 @@ def build(scenario: Scenario) -> Gateway:
     for replay in scenario.replays:
         day = floor.calendar.on(replay.day)
         if day is None:
-            raise ScenarioRefused(f"replay of {replay.symbol}: {replay.day} is not a trading day")
+            raise ScenarioRefused(f"{replay.key}: {replay.day} is not a trading day")
         try:
             floor.market.prices.overlay.replays[(replay.symbol, replay.day)] = read_day(replay.path, day)
         except ReplayRefused as error:
-            raise ScenarioRefused(str(error)) from error
+            raise ScenarioRefused(f"{replay.key}: {error}") from error
     for fault in scenario.faults:
         if fault.on is not None:
             gateway.faults.on_message(fault.on, fault.nth, fault.name, fault.lasts_s, fault.parameters)
@@ -137,7 +139,7 @@ def _scenario(document: dict[str, Any], path: Path, base: GatewaySettings) -> Sc
                 raise ScenarioRefused(f'{key} needs "{name}"')
         if row["symbol"] not in known:
             raise ScenarioRefused(f'{key}: unknown symbol "{row["symbol"]}"{nearest(row["symbol"], sorted(known))}')
-        replays.append(Replay(row["symbol"], row["date"], path.parent / row["file"]))
+        replays.append(Replay(row["symbol"], row["date"], path.parent / row["file"], f"{path}: {key}"))
     faults = tuple(_fault(number, row) for number, row in enumerate(_tables(document, "fault"), 1))
     return Scenario(settings, faults, tuple(replays))
 
@@ -168,8 +170,11 @@ def _symbol(number: int, row: dict[str, Any]) -> Listing:
     if not symbol or symbol != symbol.upper() or len(symbol) > 12:
         raise ScenarioRefused(f"{key}: symbol {symbol!r} is not an upper-case symbol")
     volatility, volume = float(row.get("volatility", 0.3)), int(row.get("daily_volume", 1_000_000))
-    if not 0.5 <= level <= 100_000 or not 0.01 <= volatility <= 3.0 or not 0 <= volume <= 10**10:
-        raise ScenarioRefused(f"{key}: level 0.5..100000, volatility 0.01..3, daily_volume 0..10^10")
+    for name, value, lowest, highest in (
+        ("level", level, 0.5, 100_000), ("volatility", volatility, 0.01, 3.0), ("daily_volume", volume, 0, 10**10),
+    ):  # fmt: skip
+        if not lowest <= value <= highest:
+            raise ScenarioRefused(f"{key}: {name} = {value:g} is not in {lowest}..{highest}")
     cycle = row.get("options", "none")
     if cycle not in ("daily", "weekly", "none"):
         raise ScenarioRefused(f'{key}: options = "{cycle}"{nearest(cycle, ["daily", "weekly", "none"])}')

@@ -36,22 +36,19 @@ def environment(client: str, requirement: str, base: Path) -> Path:
 
 def converse(python: Path, script: list[str]) -> bool:
     """Run one conversation against a fresh simulator; whether it passed."""
-    simulator = subprocess.Popen(
-        [sys.executable, "-m", "gateway_sim", "--port", "0", "--speed", "5"],
-        cwd=ROOT, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        assert simulator.stdout is not None
-        port = simulator.stdout.readline().split("listening on ")[1].split()[0].split(":")[1]
-        name, *arguments = script
-        command = [str(python), str(Path(__file__).with_name(name)), *arguments, port]
-        return subprocess.run(command, timeout=180, cwd=ROOT).returncode == 0
-    except subprocess.TimeoutExpired:
-        print("FAIL the conversation did not end within 180 s")
-        return False
-    finally:
-        simulator.terminate()
-        simulator.wait(10)
+    command = [sys.executable, "-m", "gateway_sim", "--port", "0", "--speed", "5"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as simulator:
+        try:
+            assert simulator.stdout is not None
+            port = simulator.stdout.readline().split("listening on ")[1].split()[0].split(":")[1]
+            name, *arguments = script
+            talk = [str(python), str(Path(__file__).with_name(name)), *arguments, port]
+            return subprocess.run(talk, timeout=180, cwd=ROOT).returncode == 0
+        except subprocess.TimeoutExpired:
+            print("FAIL the conversation did not end within 180 s")
+            return False
+        finally:
+            simulator.terminate()
 
 
 def main() -> int:

@@ -282,8 +282,8 @@ def test_a_watched_minute_is_what_single_looks_show(book, calendar, right):
         assert value.model == pytest.approx(alone.model, abs=1e-9)
 
 
-def test_the_days_range_only_widens(book, calendar):
-    """High, low and volume of an option and of its underlying through an hour."""
+def test_last_lies_inside_the_days_range(book, calendar):
+    """Of an option and of its underlying, through an hour in which volume only grows."""
     market = Market(PriceSource(3, calendar), calendar)
     listing = book.listings["SPY"]
     for contract in (book.underlying("SPY"), book.option(listing, book.expiries("SPY", NOW)[0], 600.0, "C")):
