@@ -20,6 +20,7 @@ from gateway_proxy.core.parts import ProxySettings
 from gateway_proxy.core.proxy import ProxyCore
 from gateway_proxy.ibc import IbcLine
 from gateway_proxy.journal import Journal
+from gateway_proxy.option_memory import OptionMemory
 from gateway_proxy.pacing_memory import PacingMemory
 from gateway_proxy.service import Clock, Service
 from gateway_proxy.settings import Settings
@@ -53,6 +54,11 @@ def journal_path(settings: Settings) -> Path:
     return directory / f"journal-{settings.trading.mode}.sqlite3"
 
 
+def simulated(settings: Settings) -> bool:
+    """The market is our own simulator's: it has a time of its own, and another seed is another market."""
+    return settings.simulator.enabled or settings.clock.speed != 1.0
+
+
 def core_settings(settings: Settings, *, live_confirmed: str) -> ProxySettings:
     """The settings of the core, with process durations in seconds of its clock."""
     speed = settings.clock.speed
@@ -61,7 +67,7 @@ def core_settings(settings: Settings, *, live_confirmed: str) -> ProxySettings:
     )  # fmt: skip
     return ProxySettings(
         mode=settings.trading.mode,
-        simulated=settings.simulator.enabled or speed != 1.0,
+        simulated=simulated(settings),
         client_id=settings.gateway.client_id,
         health=replace(
             health,
@@ -140,6 +146,8 @@ def build(settings: Settings, *, live_confirmed: str = "") -> Service:
         if (earlier := memory.read()) is not None:
             remembered, away_s = earlier
             core.recall_pacing(remembered, away_s * settings.clock.speed, clock.now())
+        options = OptionMemory(None if simulated(settings) else path.with_name("options.json"))
+        core.recall_options(options.read())
     except BaseException:
         journal.close()
         raise
@@ -154,4 +162,4 @@ def build(settings: Settings, *, live_confirmed: str = "") -> Service:
         )
 
     ibc = IbcLine(settings.recovery.ibc_host, settings.recovery.ibc_port)
-    return Service(core, clock, journal, memory, make_bus, make_upstream, ibc)
+    return Service(core, clock, journal, memory, options, make_bus, make_upstream, ibc)

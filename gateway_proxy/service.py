@@ -27,6 +27,7 @@ from gateway_proxy.core.witness import Vitals
 from gateway_proxy.errors import JournalUnavailable
 from gateway_proxy.ibc import IbcLine
 from gateway_proxy.journal import Journal
+from gateway_proxy.option_memory import OptionMemory
 from gateway_proxy.pacing_memory import PacingMemory
 from gateway_proxy.upstream import Upstream
 
@@ -60,6 +61,7 @@ class Service:
         clock: Clock,
         journal: Journal,
         memory: PacingMemory,
+        options: OptionMemory,
         make_bus: Callable[[str], BusServer],
         make_upstream: Callable[[Callable[[UpstreamEvent], None]], Upstream],
         ibc: IbcLine,
@@ -69,6 +71,7 @@ class Service:
         self._clock = clock
         self._journal = journal
         self._memory = memory
+        self._options = options
         self.epoch = secrets.token_hex(6)
         self._bus = make_bus(self.epoch)
         self._upstream = make_upstream(self._receive_upstream)
@@ -105,7 +108,7 @@ class Service:
             await self._stopped.wait()
             beat.cancel()
         finally:
-            self._memory.write(self._core.remembered_pacing(self._clock.now()))
+            self._remember()
             self._upstream.disconnect("the proxy stops")
             for handle in (self._timer, self._arming):
                 if handle is not None:
@@ -127,8 +130,13 @@ class Service:
             self._step(lambda now, vitals=vitals: self._core.receive_vitals(vitals, now))  # type: ignore[misc]
             beats += 1
             if beats % REMEMBER_BEATS == 0:
-                self._memory.write(self._core.remembered_pacing(self._clock.now()))
+                self._remember()
             notify.alive()
+
+    def _remember(self) -> None:
+        """For the next life: what IB still counts, and what it said of today's options."""
+        self._memory.write(self._core.remembered_pacing(self._clock.now()))
+        self._options.write(self._core.options.version, self._core.remembered_options)
 
     # ------------------------------------------------------------ feed
 

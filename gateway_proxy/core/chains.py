@@ -8,9 +8,12 @@ A chain is level-triggered: `advance` looks at what is missing, asks for it, and
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
+
+from annotated_types import Ge
 
 from gateway_proxy.bus.messages import Chain, ChainRow, Contract, Quote
 from gateway_proxy.core import events as ev
@@ -33,6 +36,7 @@ class ChainSettings:
 
     width: int = 2  # strikes on each side of the money in chain/<symbol>/ topics
     refresh_s: float = 5.0  # how often a subscribed chain is published
+    lines_max: Annotated[int, Ge(4)] = 90  # market data lines all chains together may hold, of the 100 of an account
     settle_s: float = 3.0  # wait this long for volume, open interest and greeks of a row before answering without them
 
 
@@ -74,6 +78,8 @@ class ChainDesk:
         self._time = time
         self._settings = settings
         self._last_close = last_close
+        #: How many plans hold each line; its length is what all chains cost.
+        self._lines: Counter[str] = Counter()
 
     def advance(self, plan: ChainPlan, owner: str, now: float) -> Chain | frozenset[str]:
         """The chain, or the keys it waits for. Raises the typed error that makes it impossible."""
@@ -93,9 +99,13 @@ class ChainDesk:
         return self._collect(plan, underlying.contract.key, chosen, expiry, price, row, now)
 
     def release(self, plan: ChainPlan, now: float) -> None:
-        for key in plan.held:
-            self._quotes.release(key, plan.holder, now)
-        plan.held.clear()
+        for key in tuple(plan.held):
+            self._let_go(plan, key, now)
+
+    @property
+    def lines_held(self) -> int:
+        """Market data lines that chains hold now."""
+        return len(self._lines)
 
     # ------------------------------------------------------------ the money
 
@@ -183,10 +193,10 @@ class ChainDesk:
         if keys - plan.held:
             plan.settle_at = now + self._settings.settle_s
         for key in plan.held - keys - {underlying_key}:
-            self._quotes.release(key, plan.holder, now)
-            plan.held.discard(key)
+            self._let_go(plan, key, now)
+        self._require_lines(plan, keys)
         lines = [self._hold(plan, details.contract, now) for details in chosen]
-        if now < plan.settle_at and not all(is_filled(line) for line in lines):
+        if now < plan.settle_at and not all(self._is_settled(line, now) for line in lines):
             return frozenset(f"quote:{key}" for key in keys)
         if all(line.updated_at is None for line in lines):
             raise first_failure(lines) or self._nothing_came(plan, keys)
@@ -208,9 +218,32 @@ class ChainDesk:
             return error(Verdict.LINES_FULL, f"no market data line is free for the options of {name}", retry_in_s=5.0)
         return error(Verdict.NO_DATA, f"no quote of any option of {name} came; is its market open?")
 
+    def _is_settled(self, line: Line, now: float) -> bool:
+        """Everything came, or what is missing had its time already, for somebody else's chain."""
+        return is_filled(line) or (line.updated_at is not None and now - line.opened_at > self._settings.settle_s)
+
+    def _require_lines(self, plan: ChainPlan, keys: set[str]) -> None:
+        """All or nothing: half a chain helps nobody, and lines for quotes and bars must be left."""
+        missing = sum(key not in self._lines for key in keys)
+        if missing and len(self._lines) + missing > self._settings.lines_max:
+            text = (
+                f"the chain of {plan.spec.underlying.key} needs {missing} more market data lines; chains hold"
+                f" {len(self._lines)} of the {self._settings.lines_max} they may have"
+            )
+            raise error(Verdict.LINES_FULL, text, retry_in_s=5.0)
+
     def _hold(self, plan: ChainPlan, contract: Contract, now: float) -> Line:
-        plan.held.add(contract.key)
+        if contract.key not in plan.held:
+            plan.held.add(contract.key)
+            self._lines[contract.key] += 1
         return self._quotes.hold(contract, plan.holder, now)
+
+    def _let_go(self, plan: ChainPlan, key: str, now: float) -> None:
+        plan.held.discard(key)
+        self._lines[key] -= 1
+        if not self._lines[key]:
+            del self._lines[key]
+        self._quotes.release(key, plan.holder, now)
 
 
 # ---------------------------------------------------------------- the rules, free of state

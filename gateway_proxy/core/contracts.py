@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 from gateway_proxy.bus.messages import Contract
@@ -165,13 +165,17 @@ def _remember(memory: dict[Any, Any], key: Any, value: Any) -> None:
 
 
 class OptionParameters:
-    """Expirations and the union of strikes per underlying, asked once per exchange day."""
+    """Expirations and the union of strikes per underlying, asked once per exchange day, across restarts.
+
+    `version` changes whenever there is something new to remember.
+    """
 
     def __init__(self, desk: Desk, wake: Callable[[str], None], timeout_s: float) -> None:
         self._desk = desk
         self._wake = wake
         self._timeout_s = timeout_s
         self._rows: dict[tuple[str, str], tuple[ev.OptionParametersReceived, ...]] = {}
+        self.version = 0
         self._failures: dict[tuple[str, str], tuple[ProxyError, float]] = {}
         self._asked: set[tuple[str, str]] = set()
 
@@ -202,6 +206,7 @@ class OptionParameters:
         if outcome.ok and rows:
             self._forget_other_days(key[1])
             self._rows[key] = rows
+            self.version += 1
         elif outcome.ok:
             failure = error(Verdict.NO_DATA, f"IB lists no options on {key[0]}")
             self._failures[key] = failure, now + FAILURE_REMEMBERED_S
@@ -209,10 +214,28 @@ class OptionParameters:
             self._failures[key] = error(outcome.verdict, f"options of {key[0]}: {outcome.text}"), now + 1.0
         self._wake(f"options:{key[0]}")
 
+    def remembered(self) -> list[dict[str, Any]]:
+        """What a next life may use, as plain JSON: one entry per underlying and day."""
+        return [
+            {"symbol": symbol, "date": date, "rows": [asdict(row) for row in rows]}
+            for (symbol, date), rows in self._rows.items()
+        ]
+
+    def recall(self, remembered: list[dict[str, Any]]) -> None:
+        """Start with what an earlier life remembered; a day that is over is asked for again when it is needed."""
+        for entry in remembered:
+            rows = (ev.OptionParametersReceived(**{**row, **_tuples(row)}) for row in entry["rows"])
+            self._rows[entry["symbol"], entry["date"]] = tuple(rows)
+
     def _forget_other_days(self, date: str) -> None:
         for memory in (self._rows, self._failures):
             for key in [key for key in memory if key[1] != date]:
                 del memory[key]
+
+
+def _tuples(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows no tuples."""
+    return {"expirations": tuple(row["expirations"]), "strikes": tuple(row["strikes"])}
 
 
 def smart_rows(rows: Iterable[ev.OptionParametersReceived], symbol: str) -> list[ev.OptionParametersReceived]:

@@ -81,7 +81,7 @@ class Parts:
         # A grid that does not come must not cost the contract: a fifth of its time, then min_tick serves.
         self.market_rules = MarketRules(self.desk, self._wake, settings.answer_timeout_s / 5)
         self.directory = ContractDirectory(self.desk, self.market_rules, self._wake, settings.answer_timeout_s)
-        parameters = OptionParameters(self.desk, self._wake, settings.answer_timeout_s)
+        self.options = OptionParameters(self.desk, self._wake, settings.answer_timeout_s)
         self.recovery = Recovery(settings.recovery, lambda: self.orders.is_busy)
         self.quotes = QuoteBook(
             self.desk, self.time, self._wake, settings.quotes, in_session=self.in_session, found=self.findings.add,
@@ -93,7 +93,7 @@ class Parts:
         )  # fmt: skip
         self.history = History(self.desk, self._wake, settings.bars.timeout_s)
         chains = ChainDesk(
-            self.directory, parameters, self.quotes, self.time, settings.chain, last_close=self.bars.last_close
+            self.directory, self.options, self.quotes, self.time, settings.chain, last_close=self.bars.last_close
         )
         self.account = AccountBook(settings.publish_s)
         self.chain_topics = ChainTopics(chains, settings.chain, self._topic_failed)

@@ -70,6 +70,14 @@ class ProxyCore(Parts):
         """What the next life must know of this one."""
         return self.scheduler.remembered(now)
 
+    def recall_options(self, remembered: list[dict[str, Any]]) -> None:
+        """Expirations and strikes that an earlier life learned; those of other days are of no use and do no harm."""
+        self.options.recall(remembered)
+
+    def remembered_options(self) -> list[dict[str, Any]]:
+        """What the next life may use; changes when `options.version` does."""
+        return self.options.remembered()
+
     def receive_upstream(self, event: ev.UpstreamEvent, now: float) -> None:
         self._now = now
         handler = self._handlers.get(type(event))

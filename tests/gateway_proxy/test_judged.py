@@ -144,12 +144,12 @@ def test_ten_greedy_engines_for_a_whole_trading_day(limits):
 
 
 def upstream_requests(engines: int) -> Counter[str]:
-    """What `engines` engines with ten symbols each cost at the Gateway in five minutes, a look at the bars per minute."""
+    """What `engines` engines with ten symbols each cost at the Gateway in five minutes, asking every minute."""
 
     async def minutes(world: World) -> None:
         proxy = VirtualProxy(world)
         await proxy.start()
-        ended: Counter[str] = Counter()
+        ended: Counter[bool] = Counter()
         for symbol in TEN_SYMBOLS:
             proxy.subscribe(f"bars/{symbol}/1min/")
         for _ in range(5):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway_proxy.bus.messages import Quote
@@ -243,3 +245,85 @@ def test_sides_and_middle_by_hand():
     assert all(a < b for a, b in pairwise(around_the_money({float(n): [] for n in range(9)}, 4.6, 2)))
     assert mid_or_last(Quote("X", bid=1.0, ask=1.2)) == 1.1
     assert mid_or_last(Quote("X", bid=1.3, ask=1.2, last=1.25)) == 1.25
+
+
+def test_chain_beyond_the_line_budget_is_refused_whole_and_says_what_it_lacks():
+    """Twelve lines may be held: five rows of SPY fit, those of QQQ do not; nothing of QQQ is kept."""
+    world = CoreWorld(chain=replace(CoreWorld().settings.chain, lines_max=12)).start()
+    world.gateway.quotes["QQQ"] = [(1, 599.9), (2, 600.1)]
+    world.subscribe(TOPIC)
+    world.advance(5)
+
+    number = world.ask("chain", contract="QQQ", width=2)
+    world.advance(10)
+
+    refusal = world.failure(number)
+    assert (refusal.code, refusal.verdict) == ("refused", "lines_full")
+    assert "needs 10 more" in str(refusal) and "of the 12" in str(refusal)
+    assert {contract.symbol for contract in world.gateway.lines.values() if contract.sec_type == "OPT"} == {"SPY"}
+
+
+def test_many_chains_never_hold_more_lines_than_they_may_and_give_all_back():
+    """By health/streams/: bounded while they are subscribed, none after the last one left and the grace passed."""
+    world = CoreWorld(chain=replace(CoreWorld().settings.chain, lines_max=25)).start()
+    for symbol in ("QQQ", "AAPL"):
+        world.gateway.quotes[symbol] = [(1, 599.9), (2, 600.1)]
+    topics = [f"chain/{symbol}/" for symbol in ("SPY", "QQQ", "AAPL")]
+    for topic in topics:
+        world.subscribe(topic)
+    held = []
+    for _ in range(30):
+        world.advance(1)
+        held.append(len(world.core.quotes.health(world.now)))
+    for topic in topics:
+        world.subscribe(topic, False)
+    world.advance(world.settings.quotes.grace_s + 1)
+
+    assert 22 <= max(held) <= 25
+    assert world.core.quotes.health(world.now) == []
+    assert world.gateway.lines == {}
+
+
+def test_chain_that_somebody_subscribes_to_is_answered_at_once(world: CoreWorld):
+    """Even when IB never gave everything: what is missing had its time already."""
+    world.gateway.option_ticks = [(1, 1.0), (2, 1.1)]
+    world.subscribe(TOPIC)
+    world.advance(20)
+    asked = len(world.gateway.calls)
+
+    number = world.ask("chain", contract="SPY", width=1)
+
+    body = world.body(number)
+    assert len(body["rows"]) == 6
+    assert body["timeline"].cache == "hit"
+    assert len(world.gateway.calls) == asked
+
+
+def test_next_day_asks_for_the_option_parameters_again(world: CoreWorld):
+    """By the Gateway's clock: once per exchange day, whatever ours says."""
+    chain(world)
+    chain(world)
+    first = len(world.sent(fx.RequestOptionParameters))
+
+    world.advance(14 * 3600)
+    body = chain(world)
+
+    assert (first, len(world.sent(fx.RequestOptionParameters))) == (1, 2)
+    assert body["expiry"] == "20260616"
+
+
+def test_option_parameters_of_today_are_remembered_by_the_next_life(world: CoreWorld):
+    """Expirations and strikes come from the memory; those of another day are worth nothing."""
+    chain(world)
+    remembered = msgspec.json.decode(msgspec.json.encode(world.core.remembered_options()))
+    of_yesterday = [row | {"date": "20260612"} for row in remembered]
+
+    asked = []
+    for memory in (remembered, of_yesterday):
+        later = CoreWorld()
+        later.core.recall_options(memory)
+        later.start()
+        assert len(chain(later)["rows"]) == 6
+        asked.append(len(later.sent(fx.RequestOptionParameters)))
+
+    assert asked == [0, 1]

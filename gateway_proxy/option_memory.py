@@ -1,0 +1,71 @@
+"""What IB said of each underlying's options today, across a restart of the proxy: a small file beside the journal.
+
+Expirations and strikes change once a day, and asking for them is slow at the busiest time of it. The file is advice:
+every option is verified on its own before anybody gets it, so a wrong strike costs a question and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+
+log = logging.getLogger(__name__)
+
+
+class Row(msgspec.Struct):
+    """One row of reqSecDefOptParams."""
+
+    req_id: int
+    exchange: str
+    trading_class: str
+    multiplier: str
+    expirations: list[str]
+    strikes: list[float]
+
+
+class Entry(msgspec.Struct):
+    """All rows of one underlying on one exchange day, YYYYMMDD."""
+
+    symbol: str
+    date: str
+    rows: list[Row]
+
+
+class OptionMemory:
+    """Reads once at the start, then writes when something was learned. Without a path nothing is kept."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._version = 0
+
+    def read(self) -> list[dict[str, Any]]:
+        """What earlier lives learned; nothing when the file is missing or not in order."""
+        if self._path is None:
+            return []
+        try:
+            entries = msgspec.json.decode(self._path.read_bytes(), type=list[Entry])
+        except FileNotFoundError:
+            return []
+        except (OSError, msgspec.DecodeError) as error:
+            log.warning("option memory unreadable", extra={"path": str(self._path), "error": str(error)})
+            return []
+        found: list[dict[str, Any]] = msgspec.to_builtins(entries)
+        return found
+
+    def write(self, version: int, remembered: Callable[[], list[dict[str, Any]]]) -> None:
+        """Replace the file if `version` is a new one. A full disk costs a warning, not the proxy."""
+        if self._path is None or version == self._version:
+            return
+        self._version = version
+        draft = self._path.with_name(self._path.name + ".new")
+        try:
+            draft.write_bytes(orjson.dumps(remembered()))
+            os.replace(draft, self._path)
+        except OSError as error:
+            log.warning("option memory not written", extra={"path": str(self._path), "error": str(error)})
