@@ -336,6 +336,23 @@ def test_five_tick_by_tick_streams_and_error_10190():
     assert client.errors() == [(9, 10190, "Max number of tick-by-tick requests has been reached.")]
 
 
+def test_the_same_instrument_tick_by_tick_again_within_15_s_is_charged():
+    """IB documents the rate and no error: the stream begins all the same."""
+    bench = Bench()
+    client = bench.connect(1)
+    tick_by_tick(client, 1, "SPY")
+    client.send(98, 1)
+    bench.advance(15.0)
+    tick_by_tick(client, 2, "SPY")
+    client.send(98, 2)
+    assert bench.violations() == []
+    bench.advance(14.9)
+
+    tick_by_tick(client, 3, "SPY")
+
+    assert bench.violations() == ["tick_by_tick_same_instrument_15s"] and client.codes() == []
+
+
 def depth(client, number, symbol):
     client.send(10, 5, number, 0, symbol, "STK", "", 0, "", "", "SMART", "", "USD", "", "", 5, 1, "")
 

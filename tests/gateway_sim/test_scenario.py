@@ -74,7 +74,7 @@ def test_a_scenario_is_a_market_limits_and_faults(tmp_path):
     ("[limits]\nlines = 0\n", "not a whole number"),
     ("[limits]\nline = 3\n", 'did you mean "lines"?'),
     ("[[symbol]]\nsymbol = 'acme'\n", "upper-case"),
-    ("[[symbol]]\nsymbol = 'ACME'\nlevel = -4\n", "level 0.5"),
+    ("[[symbol]]\nsymbol = 'ACME'\nlevel = -4\n", "level = -4 is not in 0.5"),
     ("[[symbol]]\nsymbol = 'ACME'\noptions = 'dayly'\n", 'did you mean "daily"?'),
     ("[[fault]]\nname = 'farm_flop'\nat = 3\n", 'did you mean "farm_flap"?'),
     ("[[fault]]\nat = 3\n", 'needs a "name"'),
