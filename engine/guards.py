@@ -12,6 +12,9 @@ from annotated_types import Ge, Gt, Le
 
 from engine.sessions import MarketClock
 
+#: An exit may be dated so many bars after the bar that is judged; one further ahead was in another market.
+AHEAD_BARS = 2
+
 
 @dataclass(frozen=True)
 class GuardRules:
@@ -134,9 +137,11 @@ class Guards:
         rules, day = self.rules, self._day
         ended_ns = self._ended_bar_ns.get(symbol)
         if ended_ns is not None:
-            bars_ago = max(0, (clock.bar_start_ns - ended_ns) // (bar_s * 1_000_000_000))
-            if bars_ago <= rules.cool_down_bars:
-                return Stop("cool_down", f"{bars_ago} bars after the last trade, cool-down is {rules.cool_down_bars}")
+            bars_ago = (clock.bar_start_ns - ended_ns) // (bar_s * 1_000_000_000)
+            if -AHEAD_BARS <= bars_ago <= rules.cool_down_bars:
+                return Stop(
+                    "cool_down", f"{max(0, bars_ago)} bars after the last trade, cool-down is {rules.cool_down_bars}"
+                )
         if len(self._open) >= rules.max_open:
             return Stop("max_open", f"{len(self._open)} trades are open, the limit is {rules.max_open}")
         if len(day.trades) >= rules.max_trades:

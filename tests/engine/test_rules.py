@@ -204,6 +204,14 @@ def test_counts_limit_open_trades_and_trades_of_a_session():
     assert (full, free, verdict(made), verdict(made, symbol="QQQ")) == ("max_open", "", "max_trades", "")
 
 
+def test_exit_far_ahead_belongs_to_a_market_that_began_anew():
+    """A simulator that was restarted is back at its first minute; nobody cools down until the old one is reached."""
+    made = guards(cool_down_bars=5)
+    made.exit_seen("SPY", at(60).bar_start_ns)
+
+    assert (verdict(made, 59), verdict(made, 20)) == ("cool_down", "")
+
+
 def test_cool_down_runs_from_the_exit_also_after_a_restart():
     """Fills that the proxy tells at start-up set it again."""
     made = guards(cool_down_bars=5)
