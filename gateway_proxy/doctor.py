@@ -146,7 +146,8 @@ def _sidecar_check(gateway: GatewaySettings, report: SidecarReport) -> dict[str,
             "fresh client", report.history is not Ending.TIMEOUT,
             f"{where} answered in {report.round_trip_ms} ms; one history request: {history} {report.why}".rstrip(),
         )  # fmt: skip
-    return _check("fresh client", False, f"{where}: {report.why or 'let it in, but answers nothing'}")
+    why = report.why.removeprefix(f"{where}: ") or "let it in, but answers nothing"
+    return _check("fresh client", False, f"{where}: {why}")
 
 
 def _listener_check(listener: Listener) -> dict[str, Any]:
@@ -155,6 +156,10 @@ def _listener_check(listener: Listener) -> dict[str, Any]:
     if listener.unread_grows:
         return _check("clients", False, f"{name} leaves {peer.unread_bytes} bytes unread and never takes them")
     return _check("clients", True, f"{name} reads its socket")
+
+
+def _round_trip(rtt_ms: float | None) -> str:
+    return "not measured" if rtt_ms is None else f"{rtt_ms:.0f} ms"
 
 
 def _lately(finding: dict[str, Any]) -> str:
@@ -169,7 +174,7 @@ def render(report: dict[str, Any]) -> str:
     gateway = report["evidence"].get("gateway")
     if gateway:
         complaint = gateway["reason"] or "no complaint"
-        lines.append(f"     gateway: {gateway['state']}, round trip {gateway['rtt_ms']} ms, {complaint}")
+        lines.append(f"     gateway: {gateway['state']}, round trip {_round_trip(gateway['rtt_ms'])}, {complaint}")
     lines += [f"     lately: {_lately(finding)}" for finding in report["evidence"].get("recent", [])[-5:]]
     healthy = report["verdict"] == Verdict.OK.value
     lines += [f"verdict: {report['verdict']} ({report['sign']})", f"advice:  {report['advice']}"]

@@ -19,6 +19,15 @@ LOOKS: Final = 4
 LOOK_SPACING_S: Final = 0.3
 
 
+def why_unreachable(error: OSError) -> str:
+    """Why a connect failed, without the address: whoever tells it, names that himself."""
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listens there"
+    # asyncio puts its own words over the system's; negative numbers are those of a failed name look-up.
+    system = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
+    return system or str(error)
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """One established connection to the Gateway. `state` is the process's: S sleeping, R running, T stopped."""

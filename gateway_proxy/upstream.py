@@ -28,6 +28,7 @@ from ib_async.client import Client
 from gateway_proxy import translate
 from gateway_proxy.core import effects as fx
 from gateway_proxy.core import events as ev
+from gateway_proxy.sockets import why_unreachable
 
 #: ibapi refuses longer messages as well (wire reference, framing).
 FRAME_BYTES_MAX = 0xFFFFFF
@@ -339,7 +340,7 @@ class Upstream:
             self._fail("no API handshake in time")
             return
         except OSError as error:
-            self._fail(error.strerror or str(error), refused=not isinstance(error, ConnectionResetError))
+            self._fail(why_unreachable(error), refused=not isinstance(error, ConnectionResetError))
             return
         except RuntimeError:
             # The library writes its greeting although the answer to nothing has made us hang up already.

@@ -117,6 +117,7 @@ async def test_nothing_listens(gateway: RawGateway):
     failed = await gateway.until(ev.SessionFailed)
 
     assert isinstance(failed, ev.SessionFailed) and failed.refused
+    assert failed.reason.endswith(": nothing listens there")
 
 
 @pytest.mark.parametrize("at", ["before hello", "after hello", "after ready"])
