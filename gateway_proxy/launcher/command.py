@@ -41,6 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigError as error:
         print(f"launcher: {error}", file=sys.stderr)
         return EXIT_CONFIG
+    if settings.logs.format == "auto" and sys.stdout.isatty():
+        # The processes write into our pipes, but it is people who read.
+        os.environ["GATEWAY_PROXY__LOGS__FORMAT"] = "lines"
     live = ("--live", "--account", options.account) if options.live else ()
     found = commands(settings, Path(options.config).resolve(), run_dir, live)
     if not found:
