@@ -200,6 +200,10 @@ class OptionParameters:
             self._asked.add(key)
         return None
 
+    def knows(self, symbol: str) -> bool:
+        """Whether something is remembered of the underlying, of whatever day."""
+        return any(known == symbol for known, _ in self._rows)
+
     def _learn(self, key: tuple[str, str], outcome: Outcome, now: float) -> None:
         self._asked.discard(key)
         rows = tuple(answer for answer in outcome.answers if isinstance(answer, ev.OptionParametersReceived))

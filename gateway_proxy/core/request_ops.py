@@ -11,7 +11,15 @@ from typing import Any, Final
 import msgspec
 
 from gateway_proxy.bus import topics
-from gateway_proxy.bus.messages import REQUEST_ARGS, BarsArgs, ExplainArgs, ReportArgs, Request
+from gateway_proxy.bus.messages import (
+    REQUEST_ARGS,
+    BarsArgs,
+    BracketArgs,
+    ExplainArgs,
+    PlaceArgs,
+    ReportArgs,
+    Request,
+)
 from gateway_proxy.core import effects as fx
 from gateway_proxy.core.contracts import parse
 from gateway_proxy.core.diagnosis import diagnose
@@ -20,7 +28,7 @@ from gateway_proxy.core.health import GatewayState
 from gateway_proxy.core.history import duration_for
 from gateway_proxy.core.parts import Parts
 from gateway_proxy.core.questions import BarsErrand, ChainErrand, ContractErrand, Desks, QuoteErrand
-from gateway_proxy.core.rules import history_class, history_keys
+from gateway_proxy.core.rules import history_class, history_keys, side_key
 from gateway_proxy.core.scheduler import Job, Keys, Lane, RequestClass
 from gateway_proxy.core.symptoms import Symptoms
 from gateway_proxy.core.verdict import Finding, Verdict
@@ -144,12 +152,16 @@ class RequestOps:
         return found.body(now) | {"request_class": request_class.value}
 
     def _demand(self, args: ExplainArgs) -> tuple[RequestClass, Keys, int]:
-        if args.op == "order":
+        if args.op == "order" and not args.args:
             return RequestClass.ORDER, Keys(), 1
+        is_bracket = "take_profit" in args.args
+        wanted = REQUEST_ARGS[args.op] if args.op != "order" else BracketArgs if is_bracket else PlaceArgs
         try:
-            inner: Any = msgspec.convert(args.args, REQUEST_ARGS[args.op], strict=True)
+            inner: Any = msgspec.convert(args.args, wanted, strict=True)
         except msgspec.ValidationError as fault:
             raise BadMessage(f"explain {args.op}: {fault}") from fault
+        if isinstance(inner, PlaceArgs | BracketArgs):
+            return self._order_demand(inner)
         if isinstance(inner, BarsArgs):
             asked = parse(inner.contract)
             details = self._core.directory.known(asked)
@@ -157,8 +169,21 @@ class RequestOps:
             duration = duration_for(inner.size, inner.count, inner.rth)
             keys = history_keys(contract, inner.size, inner.what, inner.rth, duration)
             return history_class(inner.size), keys, 1
+        if args.op == "chain" and self._core.options.knows(parse(inner.contract).symbol):
+            return RequestClass.QUOTE, Keys(lines=4 * inner.width + 2), 1
         classes = {"chain": RequestClass.SECDEF, "quote": RequestClass.QUOTE, "contract": RequestClass.CONTRACT}
         return classes[args.op], Keys(), 1
+
+    def _order_demand(self, args: PlaceArgs | BracketArgs) -> tuple[RequestClass, Keys, int]:
+        """The order and, of a bracket, its two exits on the other side."""
+        asked = parse(args.contract)
+        details = self._core.directory.known(asked)
+        contract = details.contract if details is not None else asked
+        account = self._core.trading_account if self._core.health.accounts else ""
+        sides: tuple[tuple[str, int], ...] = ((side_key(contract, args.action, account), 1),)
+        if isinstance(args, BracketArgs):
+            sides += ((side_key(contract, "SELL" if args.action == "BUY" else "BUY", account), 2),)
+        return RequestClass.ORDER, Keys(sides=sides), 1 if isinstance(args, PlaceArgs) else 3
 
     # ------------------------------------------------------------ health topics
 

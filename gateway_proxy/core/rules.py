@@ -54,6 +54,8 @@ class PacingSettings:
     order_share: Annotated[float, Ge(0.0), Le(0.5)] = 0.2
     # units of the historical budget (60 per 600 s) we allow ourselves
     history_budget: Annotated[int, Ge(1), Le(60)] = 60
+    # of the 50 open historical requests, those that live series (and backfill) may keep; the rest is for questions
+    history_streams_max: Annotated[int, Ge(1), Le(50)] = 45
     # open requests for bars of 1 min and more: start, least and most of the adaptive limit
     large_open_start: Annotated[int, Ge(1), Le(50)] = 6
     large_open_min: Annotated[int, Ge(1), Le(50)] = 1
@@ -153,6 +155,7 @@ HISTORY_OPEN = frozenset({C.HISTORY_SMALL, C.HISTORY_LARGE, C.HISTORY_TICKS, C.H
 
 HISTORY_WINDOW_S = 600.0
 BACKFILL_STEPS = 10
+HISTORY_SLOTS = 50
 ORDER_EFFICIENCY_MAX = 20.0  # rule book 5.2
 
 
@@ -200,13 +203,14 @@ def _history_rules(settings: PacingSettings) -> tuple[Rule, ...]:
     # Backfill takes the budget in tenths: it uses all of it, yet an urgent request never finds ten minutes sold out.
     step_s = (HISTORY_WINDOW_S + margin_s) / BACKFILL_STEPS
     backfill = (*every_lane(inf)[:-1], max(2, settings.history_budget // BACKFILL_STEPS))
+    slots = (*(HISTORY_SLOTS,) * Lane.STREAM, settings.history_streams_max, settings.history_streams_max)
     return (
         Rule("history_window", budgeted, budget, HISTORY_WINDOW_S, "1.1", margin_s, counts=weight, scope=login),
         Rule("history_watch", watched, budget, HISTORY_WINDOW_S, "1.2", counts=weight, scope=login, hard=False),
         Rule("history_backfill", budgeted, backfill, step_s, "none: ours", counts=weight, scope=login),
         Rule("history_series", budgeted, every_lane(5), 2.0, "1.1", margin_s, "series", weight, scope=login),
         Rule("history_identical", SMALL | LARGE, every_lane(1), 15.0, "1.1", margin_s, "identical", scope=login),
-        Rule("history_open", HISTORY_OPEN, every_lane(50), 0, "1.1", until=Until.ENDED),
+        Rule("history_open", HISTORY_OPEN, slots, 0, "1.1", until=Until.ENDED),
         Rule("history_large_open", LARGE, large, 0, "1.9", until=Until.ANSWERED),
     )
 

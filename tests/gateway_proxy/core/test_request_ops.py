@@ -8,7 +8,7 @@ import pytest
 
 from gateway_proxy.core import effects as fx
 from gateway_proxy.core.request_ops import ENGINES_MAX
-from tests.gateway_proxy.core.core_world import CoreWorld
+from tests.gateway_proxy.core.core_world import CoreWorld, stock
 
 
 @pytest.fixture
@@ -88,6 +88,50 @@ def test_explain_says_when_and_which_rule_and_queues_nothing(world: CoreWorld):
     assert set(body) >= {"goes_in_s", "expected_in_s", "held_by", "ahead", "request_class", "rules"}
     assert (body["request_class"], body["held_by"] != "", 10 < body["goes_in_s"] < 17) == ("history_large", True, True)
     assert world.core.desk.open_count() == before
+
+
+def test_explain_answers_for_every_operation(world: CoreWorld):
+    """A chain costs its lines once the options are known; a bracket counts on both sides."""
+    order = {"engine": "one", "client_order_id": "a", "contract": "SPY", "action": "BUY", "quantity": 1}
+    bracket = order | {"limit_price": 600.0, "take_profit": 610.0, "stop_loss": 590.0}
+    single = order | {"order_type": "LMT", "limit_price": 600.0}
+    unknown = world.body(world.ask("explain", op="chain", args={"contract": "SPY"}))
+    world.ask("chain", contract="SPY")
+    world.advance(5)
+
+    known = world.body(world.ask("explain", op="chain", args={"contract": "SPY", "width": 2}))
+    told = {
+        name: world.body(world.ask("explain", op=op, args=args))
+        for name, op, args in (
+            ("quote", "quote", {"contract": "SPY"}), ("contract", "contract", {"contract": "SPY"}),
+            ("order", "order", single), ("bracket", "order", bracket), ("any", "order", {}),
+        )
+    }  # fmt: skip
+
+    assert (unknown["request_class"], known["request_class"]) == ("secdef", "quote")
+    assert [rule["takes"] for rule in known["rules"] if rule["rule"] == "lines"] == [10]
+    takes = {
+        name: sorted(rule["takes"] for rule in body["rules"] if rule["rule"] == "orders_per_side")
+        for name, body in told.items()
+    }
+    assert takes == {"quote": [], "contract": [], "order": [1], "bracket": [1, 2], "any": []}
+    assert all(body["goes_in_s"] < 1 for body in told.values())
+
+
+def test_live_series_leave_slots_for_questions():
+    """IB opens 50 historical requests; 60 series would take them all for ever."""
+    world = CoreWorld()
+    world.gateway.stocks |= {f"S{number}": stock(f"S{number}", 1000 + number) for number in range(60)}
+    world.start()
+    for number in range(60):
+        world.subscribe(f"bars/S{number}/1min/")
+    world.advance(30)
+
+    number = world.ask("bars", contract="SPY", count=10)
+    world.advance(5)
+
+    assert len(world.gateway.live) == 45
+    assert len(world.body(number)["bars"]) == 10
 
 
 def test_explain_of_a_broken_request_says_what_is_wrong_with_it(world: CoreWorld):
