@@ -322,7 +322,7 @@ async def test_calls_reach_the_wire(gateway: RawGateway):
     """The message numbers of the calls, in the order of the calls."""
     await gateway.open()
     spy = Contract("SPY")
-    calls = [
+    calls: list[fx.Call] = [
         fx.RequestTime(), fx.RequestContract(1, spy), fx.RequestHistory(2, spy, "60 S", "5 secs", "TRADES", True),
         fx.CancelHistory(2), fx.RequestQuote(3, spy), fx.CancelQuote(3), fx.RequestMarketDataType(1),
         fx.RequestOptionParameters(4, "SPY", "STK", 1), fx.RequestPositions(), fx.CancelOrder(9),

@@ -12,7 +12,8 @@ from gateway_proxy.core.verdict import Verdict
 
 PENNY = ((0.0, 0.01), (3.0, 0.05))
 OPTION = ev.ContractDetails(
-    Contract("AAPL", "OPT", last_trade_date="20260619", strike=200, right="C"), 0.01, market_rules=(("SMART", 32), ("CBOE", 7))
+    Contract("AAPL", "OPT", last_trade_date="20260619", strike=200, right="C"), 0.01,
+    market_rules=(("SMART", 32), ("CBOE", 7)),
 )  # fmt: skip
 
 
