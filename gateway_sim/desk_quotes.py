@@ -13,6 +13,7 @@ from gateway_sim.contracts import Contract
 from gateway_sim.floor import Floor, Handler, Repeater
 from gateway_sim.limits import Breach
 from gateway_sim.lines import Lines
+from gateway_sim.market import OPTION_STEPS_PER_S, STEPS_PER_S
 from gateway_sim.quotes import Quote
 from gateway_sim.requests import ById, MarketDataRequest
 from gateway_sim.session import Session
@@ -54,8 +55,8 @@ class Subscription:
     quote: Quote | None = None
     """The one of the second sampled last."""
     silenced: bool = False
-    sampled_quarter: int = -1
-    """Quarter of a market second that was looked at last; the market does not move inside one."""
+    sampled_step: int = -1
+    """Step of the market that was looked at last; nothing moves inside one."""
     sampled_second: int = -1
 
 
@@ -63,11 +64,12 @@ class Subscription:
 class Pulse:
     """The streams of one period, sampled together."""
 
+    steps_per_s: int
     streams: dict[tuple[int, int], Subscription] = field(default_factory=dict)
     repeater: Repeater | None = None
     """Runs while there are streams."""
-    quarter: int = -1
-    """Quarter of a market second in which all were sampled last."""
+    step: int = -1
+    """Step of the market in which all were sampled last."""
 
 
 class QuoteDesk:
@@ -78,7 +80,7 @@ class QuoteDesk:
         self._lines = lines
         self._board = TickBoard(floor.market)
         self._subscriptions: dict[tuple[int, int], Subscription] = {}
-        self._pulses = {OPTION_PERIOD_S: Pulse(), STOCK_PERIOD_S: Pulse()}
+        self._pulses = {OPTION_PERIOD_S: Pulse(OPTION_STEPS_PER_S), STOCK_PERIOD_S: Pulse(STEPS_PER_S)}
         self.handlers: dict[str, Handler] = {
             "reqMktData": self._market_data,
             "cancelMktData": self._cancel,
@@ -190,14 +192,14 @@ class QuoteDesk:
         period = OPTION_PERIOD_S if subscription.contract.is_option else STOCK_PERIOD_S
         pulse = self._pulses[period]
         pulse.streams[key] = subscription
-        pulse.quarter = -1
+        pulse.step = -1
         if pulse.repeater is None:
             pulse.repeater = self._floor.every(period, lambda now: self._beat(pulse))
 
     def _beat(self, pulse: Pulse) -> None:
-        quarter = int(self._floor.market_s * 4)
-        if quarter != pulse.quarter and not self._floor.faults.feed_frozen(self._floor.now):
-            pulse.quarter = quarter
+        step = int(self._floor.market_s * pulse.steps_per_s)
+        if step != pulse.step and not self._floor.faults.feed_frozen(self._floor.now):
+            pulse.step = step
             self._sample(pulse.streams.values())
 
     def _sample(self, subscriptions: Iterable[Subscription]) -> None:
@@ -209,9 +211,9 @@ class QuoteDesk:
         live_s = floor.market_s
         for subscription in subscriptions:
             market_s = live_s - DELAY_S if subscription.delayed else live_s
-            quarter = int(market_s * 4)
-            if quarter != subscription.sampled_quarter and not subscription.silenced:
-                subscription.sampled_quarter = quarter
+            step = int(market_s * (OPTION_STEPS_PER_S if subscription.contract.is_option else STEPS_PER_S))
+            if step != subscription.sampled_step and not subscription.silenced:
+                subscription.sampled_step = step
                 texts = self._changes(subscription, market_s, missing)
                 if texts:
                     floor.tell(subscription.session, frames(texts))

@@ -17,6 +17,8 @@ from gateway_sim.pricing import FloatArray
 from gateway_sim.quotes import NO_PRICE, Quote, mixed
 
 CONTRACTS_KEPT = 4096
+STEPS_PER_S, OPTION_STEPS_PER_S = 4, 2
+"""How often displayed sizes move in a second; prices move once."""
 NOTHING_KNOWN: tuple[int, list[Quote]] = (0, [])
 
 
@@ -48,7 +50,7 @@ class Market:
         return float(segment.mid[min(int(epoch_s) - segment.start, len(segment) - 1)])
 
     def quote(self, contract: Contract, epoch_s: float) -> Quote:
-        """The market in the contract at a market time: prices move once a second, displayed sizes four times."""
+        """The market in the contract at a market time: prices move once a second, displayed sizes more often."""
         quote = self.quote_of_second(contract, epoch_s)
         bid_size, ask_size = self.sizes(contract, quote, epoch_s)
         return quote._replace(bid_size=bid_size, ask_size=ask_size)
@@ -72,9 +74,10 @@ class Market:
         """Displayed bid and ask size at a market time; 0 where there is no price."""
         if quote.ask_size == 0:
             return 0, 0
-        dice = mixed(int(epoch_s * 4), contract.con_id)
         if contract.is_option:
+            dice = mixed(int(epoch_s * OPTION_STEPS_PER_S), contract.con_id)
             return 1 + dice % 180 if quote.bid_size else 0, 1 + dice // 256 % 180
+        dice = mixed(int(epoch_s * STEPS_PER_S), contract.con_id)
         return 100 * (1 + dice % 19), 100 * (1 + dice // 32 % 19)
 
     def option_value(self, contract: Contract, epoch_s: float) -> OptionValue:

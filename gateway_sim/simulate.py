@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from gateway_sim.effects import Record, Send
 from gateway_sim.gateway import Gateway
 from gateway_sim.settings import GatewaySettings
-from gateway_sim.wire import Field, FrameReader, encode, frame, split_fields
+from gateway_sim.wire import Field, encode, frame, split_fields
 
 SYMBOLS = ("SPY", "QQQ", "AAPL")
 OPEN = "2026-06-15 09:30"
@@ -42,7 +42,6 @@ class DayTrader:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._reader = FrameReader()
         self._req_id = 1000
         self._order_id = 0
         self._last: dict[int, float] = {}
@@ -98,10 +97,17 @@ class DayTrader:
                 self.lines.append(effect.line)
             elif isinstance(effect, Send):
                 self.digest.update(effect.data)
-                for payload in self._reader.feed(effect.data):
-                    self.messages += 1
-                    if payload.startswith(HEARD):
-                        self._hear(split_fields(payload))
+                self._read(effect.data)
+
+    def _read(self, data: bytes) -> None:
+        """Whole frames, as a gateway without faults sends them; only what is acted on is decoded."""
+        position, size = 0, len(data)
+        while position < size:
+            end = position + 4 + int.from_bytes(data[position : position + 4], "big")
+            self.messages += 1
+            if data.startswith(HEARD, position + 4):
+                self._hear(split_fields(data[position + 4 : end]))
+            position = end
 
     def _hear(self, fields: list[str]) -> None:
         if fields[0] == "1" and fields[3] == "4":
