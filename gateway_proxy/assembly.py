@@ -76,6 +76,8 @@ def core_settings(settings: Settings, *, live_confirmed: str) -> ProxySettings:
             drop_after_s=health.drop_after_s * speed,
             synchronize_timeout_s=health.synchronize_timeout_s * speed,
             id_in_use_retry_s=health.id_in_use_retry_s * speed,
+            flap_window_s=health.flap_window_s * speed,
+            calm_s=health.calm_s * speed,
         ),
         breaker=replace(
             breaker,

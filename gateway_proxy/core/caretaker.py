@@ -61,7 +61,7 @@ class Caretaker:
         core = self._core
         before = self._outages()
         changed = core.health.connectivity(event.code, event.text, now)
-        if changed or event.code not in CONNECTIVITY:
+        if (changed and not core.health.is_flapping(now)) or event.code not in CONNECTIVITY:
             self._effects.append(fx.Log("info", "gateway notice", {"code": event.code, "text": event.text}))
         if not changed:
             return False

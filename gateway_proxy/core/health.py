@@ -6,6 +6,7 @@ nothing (rule book 0, rule 6): `ready` needs an answered round trip, and any byt
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Final
@@ -64,6 +65,7 @@ _UNANSWERED_FACTOR: Final = 3
 #: IB says the program cannot work with us at all: retrying is useless (rule book 6, 503).
 _FATAL_CODES: Final = frozenset({503})
 _DECODE_FAILURES_MAX: Final = 20
+FLAPS_MAX: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class HealthSettings:
     drop_after_s: Annotated[float, Gt(0)] = 10.0  # silent for this long: the connection is dropped and opened again
     synchronize_timeout_s: Annotated[float, Gt(0)] = 20.0  # from the handshake to ready
     id_in_use_retry_s: Annotated[float, Gt(0)] = 15.0  # longest pause while error 326 says our id is in use
+    flap_window_s: Annotated[float, Gt(0)] = 60.0  # troubled FLAPS_MAX times in this time: flapping
+    calm_s: Annotated[float, Gt(0)] = 5.0  # a flapping session is ready again only after so much peace
     lag_limit_s: Annotated[float, Gt(0)] = 1.0  # a loop that came this late was blocked
 
 
@@ -103,6 +107,8 @@ class GatewayHealth:
         self._is_late = False
         self._id_in_use = False
         self._history_silent = False
+        self._troubles: deque[float] = deque(maxlen=FLAPS_MAX)
+        self._calm_at: float | None = None
         self._pending: set[str] = set()
         self._opened_at: float | None = None
         self._decode_failures = 0
@@ -185,7 +191,7 @@ class GatewayHealth:
             return True
         changed = self.farms.receive(code, text, now)
         if changed:
-            self._changed = True
+            self._changed = self._changed or not self.is_flapping(now)
             self._judge(now)
         return changed
 
@@ -217,12 +223,27 @@ class GatewayHealth:
             return
         verdict, reason = self._trouble(now)
         if verdict is None:
-            if self.state is GatewayState.DEGRADED:
+            if self.state is GatewayState.DEGRADED and not self._must_calm_down(now):
                 self._turn(Turn.CLEARED, "", Verdict.OK, now)
-        elif self.state is GatewayState.READY:
+            return
+        self._calm_at = None
+        if self.state is GatewayState.READY:
+            self._troubles.append(now)
             self._turn(Turn.TROUBLE, reason, verdict, now)
-        elif reason != self.reason:
+        elif verdict is not self.verdict or (reason != self.reason and not self.is_flapping(now)):
             self.reason, self.verdict, self._changed = reason, verdict, True
+
+    def is_flapping(self, now: float) -> bool:
+        """Troubled several times within a short while: then one more time is no news."""
+        return len(self._troubles) == FLAPS_MAX and now < self._troubles[0] + self._settings.flap_window_s
+
+    def _must_calm_down(self, now: float) -> bool:
+        """After a flap too many the end is believed only when it has lasted (a storm of 1100 and 1102)."""
+        if not self.is_flapping(now):
+            return False
+        if self._calm_at is None:
+            self._calm_at = now + self._settings.calm_s
+        return now < self._calm_at
 
     def _trouble(self, now: float) -> tuple[Verdict | None, str]:
         if self.lag_s > self._settings.lag_limit_s:
@@ -272,6 +293,7 @@ class GatewayHealth:
             times.append(self._drops_at(self._probe_sent) if self._is_late else late_at)
         if self.state is GatewayState.SYNCHRONIZING and self._opened_at is not None:
             times.append(self._opened_at + self._settings.synchronize_timeout_s)
+        times.append(self._calm_at)
         return min((time for time in times if time is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
@@ -288,6 +310,9 @@ class GatewayHealth:
                 reason = f"reqCurrentTime unanswered for {now - self._probe_sent:.1f} s"
                 self._probe_sent = None
                 self._effects.append(fx.Disconnect(reason))
+        if self._calm_at is not None and self._calm_at <= now:
+            self._judge(now)
+            self._calm_at = None
         self._drop_if_never_synchronized(now)
 
     def _drops_at(self, probe_sent: float) -> float:

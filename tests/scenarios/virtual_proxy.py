@@ -33,12 +33,20 @@ BEAT_S = 0.25
 class VirtualProxy:
     """One life of a proxy on the current (virtual) loop."""
 
-    def __init__(self, world: World, *, port: int | None = None, settings: Settings | None = None) -> None:
+    def __init__(
+        self, world: World, *, port: int | None = None, settings: Settings | None = None, quiet: bool = False
+    ) -> None:
+        """`quiet`: housekeeping is rare, so that days of market pass quickly."""
         self._world = world
         self._loop = asyncio.get_running_loop()
         self._address = world.host, world.port if port is None else port
         paper = replace(settings or Settings(), trading=TradingSettings(mode="paper", account="DU1234567"))
-        self.core = ProxyCore(core_settings(paper, live_confirmed=""), self.now, 0)
+        seconds = core_settings(paper, live_confirmed="")
+        if quiet:
+            rare = replace(seconds.health, probe_interval_s=20.0)
+            seconds = replace(seconds, publish_s=120.0, health=rare)
+        self._beat_s = 20.0 if quiet else BEAT_S
+        self.core = ProxyCore(seconds, self.now, 0)
         self.core.restore([], self.now)
         self.upstream = Upstream(*self._address, CLIENT_ID, connect_timeout_s=10.0, deliver=self._receive)
         self._timer: asyncio.TimerHandle | None = None
@@ -95,7 +103,7 @@ class VirtualProxy:
 
     async def _beats(self) -> None:
         while True:
-            await asyncio.sleep(BEAT_S)
+            await asyncio.sleep(self._beat_s)
             vitals = Vitals(0.0, 0, self.upstream.unsent_bytes(), self.upstream.owner_reads())
             self._step(lambda vitals=vitals: self.core.receive_vitals(vitals, self.now))  # type: ignore[misc]
 

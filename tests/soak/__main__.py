@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import threading
@@ -192,6 +193,8 @@ def main() -> int:
     parser.add_argument("--speed", type=float, default=30.0, help="market seconds per real second (default 30)")
     parser.add_argument("--out", type=Path, help="the series; left out: bench/results/soak-<time>.jsonl")
     options = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)  # so that no process of ours is left behind
     out = options.out or Path(time.strftime("bench/results/soak-%Y%m%d-%H%M%S.jsonl"))
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="gp-soak-", dir="/tmp") as directory, out.open("w", buffering=1) as series:
@@ -209,6 +212,10 @@ def main() -> int:
             pair.close()
     print(f"  series: {out}")
     return 1 if faults else 0
+
+
+def _stop(_number: int, _frame: object) -> None:
+    raise SystemExit(2)
 
 
 if __name__ == "__main__":

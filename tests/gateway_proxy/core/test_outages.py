@@ -238,6 +238,33 @@ def test_an_outage_outside_a_window_is_told_once_and_again_only_after_it_was_ove
     assert escalations(world) == 2
 
 
+def test_a_storm_of_notices_is_one_story(world):
+    """Two hundred pairs of 1100 and 1102 at once: a few transitions and messages, ready when it has been calm."""
+    logged, told = len(world.logs), len(world.on("health/gateway/", "health"))
+    for _ in range(200):
+        world.error(-1, *LOST)
+        world.error(-1, *KEPT)
+    during = world.core.health.state.value
+    world.advance(6.0)
+
+    assert during == "degraded"
+    assert world.core.health.state.value == "ready"
+    assert len([log for log in world.logs[logged:] if log.event == "gateway state"]) <= 6
+    assert len(world.logs) - logged <= 20
+    assert len(world.on("health/gateway/", "health")) - told <= 20
+
+
+def test_a_new_cause_is_told_in_the_middle_of_a_storm(world):
+    """Flapping hides repetitions, never another verdict: a Gateway that falls silent bars entries."""
+    for _ in range(10):
+        world.error(-1, *LOST)
+        world.error(-1, *KEPT)
+    world.gateway.mute.add(fx.RequestTime)
+    world.advance(18.0)
+
+    assert world.core.health.verdict.value in ("gateway_silent", "session_lost")
+
+
 def test_account_values_that_stop_are_asked_for_again(world):
     """IB pushes them every three minutes; after ten the subscription counts as dead."""
     world.advance(590.0)
