@@ -43,7 +43,7 @@ class BarSettings:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     backfill: int = 120  # bars asked for when a series is opened
-    keep: int = 2_000  # finished bars kept per series; about 200 bytes each
+    keep: int = 2_000  # finished bars kept per series; 350 bytes each, so 0.7 MB for a full series
     grace_s: float = 5.0  # a stream nobody subscribes to stays open this long
     settle_s: float = 7.0  # market time after its end when a bar is finished even if no later one began
     stall_s: float = 30.0  # market time without an update in a session, then it is asked for again
@@ -389,6 +389,7 @@ class BarService:
                 "last_ns": bar.start_ns if (bar := stream.series.growing or stream.series.last_finished) else None,
                 "bars": len(stream.series),
                 "opened": stream.opened,
+                "held_by": self._desk.held_by(stream.req_id, now),
                 "error": "" if stream.failure is None else str(stream.failure),
             }
             for stream in self._streams.values()

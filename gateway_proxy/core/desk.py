@@ -75,6 +75,7 @@ class _Request:
     answered_at: float | None = None
     held_by: str = ""
     name: str = ""
+    job: Job | None = None
     answers: list[Any] = field(default_factory=list)
 
     @property
@@ -140,7 +141,7 @@ class Desk:
         if breaker is not None:
             breaker.asked(req_id, now)
         self._requests[req_id] = _Request(
-            req_id, make_call(req_id), request_class, now, timeout_s, on_end, on_answer, name=name
+            req_id, make_call(req_id), request_class, now, timeout_s, on_end, on_answer, name=name, job=job
         )
         return req_id
 
@@ -157,6 +158,13 @@ class Desk:
     def is_queued(self, names: Collection[str]) -> bool:
         """Whether a request of one of these names has not left our queue yet."""
         return any(request.sent_at is None and request.name in names for request in self._requests.values())
+
+    def held_by(self, req_id: int | None, now: float) -> str:
+        """The pacing rule that keeps a request in our queue now; "" when none does or it has left."""
+        request = self._requests.get(req_id) if req_id is not None else None
+        if request is None or request.sent_at is not None or request.job is None:
+            return ""
+        return self._scheduler.explain(request.job, now).held_by
 
     def close(self, req_id: int, now: float) -> None:
         """Cancel: in the queue without a trace, at the Gateway with IB's cancel call. Unknown ids are ignored."""

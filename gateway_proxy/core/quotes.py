@@ -309,6 +309,7 @@ class QuoteBook:
                 "holders": len(line.holders),
                 "age_s": None if line.updated_at is None else round(now - line.updated_at, 3),
                 "delayed": line.quote.delayed,
+                "held_by": self._desk.held_by(line.req_id, now),
                 "error": "" if line.failure is None else str(line.failure),
             }
             for key, line in self._lines.items()
