@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
+import orjson
+
 from gateway_proxy.core.effects import Append
 from gateway_proxy.errors import AlreadyRunning, JournalUnavailable
 
@@ -181,7 +183,7 @@ def _checked(connection: sqlite3.Connection) -> Iterator[tuple[dict[str, Any], s
         elif _chain(previous, seq, wall_ns, kind, name, text) != digest:
             fault = f"record {seq} was changed after it was written"
         try:
-            body = json.loads(text)
+            body = orjson.loads(text)
         except ValueError:
             fault, body = f"record {seq} is not JSON", {}
         yield {"seq": seq, "wall_ns": wall_ns, "kind": kind, "client_order_id": name, "body": body}, fault
