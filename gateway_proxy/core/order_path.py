@@ -73,6 +73,7 @@ class OrderPath:
         self._jobs: dict[int, Submit] = {}
         self._now = 0.0
         self._date: date | None = None
+        self._not_ready = ""
         self._effects: list[fx.Effect] = []
 
     # ------------------------------------------------------------ requests
@@ -138,6 +139,7 @@ class OrderPath:
         self._blotter.receive_heartbeat(engine, now)
 
     def gate(self, *, ready: bool, reason: str) -> None:
+        self._not_ready = "" if ready else reason
         self._blotter.gate(ready=ready, reason=reason)
 
     @property
@@ -189,7 +191,8 @@ class OrderPath:
         for waiting in [waiting for waiting in self._unresolved if waiting.deadline <= now]:
             self._unresolved.remove(waiting)
             contract = parse(waiting.request.args.contract)
-            text = f"contract {contract.key} could not be established in time; the order was not sent"
+            why = f" ({self._not_ready})" if self._not_ready else ""
+            text = f"contract {contract.key} could not be established in time{why}; the order was not sent"
             self._refuse(waiting, error(Verdict.EXPIRED_IN_QUEUE, text))
         self._blotter.handle_timer(now)
         self._turn_day(wall_ns)

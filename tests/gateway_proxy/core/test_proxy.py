@@ -76,3 +76,24 @@ def test_message_that_is_about_nothing_known_is_logged_and_changes_nothing():
 
     assert [log.fields["code"] for log in world.logs if log.event == "gateway notice"][-1] == 1300
     assert world.core.health.state.value == "ready"
+
+
+def test_order_without_a_session_says_that_the_session_is_missing():
+    """Not only that its contract was not found in time."""
+    world = CoreWorld().start()
+    world.reachable = False
+    world.cut("the Gateway closed the connection")
+    number = world.trade(
+        "order.place",
+        client_order_id="a",
+        engine="scalp",
+        contract="IWM",
+        action="BUY",
+        quantity=1,
+        order_type="LMT",
+        limit_price=1.0,
+    )
+
+    world.advance(10.0)
+
+    assert "is disconnected" in str(world.failure(number)) and "not sent" in str(world.failure(number))
