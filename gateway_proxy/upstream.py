@@ -33,6 +33,9 @@ from gateway_proxy.sockets import why_unreachable
 #: ibapi refuses longer messages as well (wire reference, framing).
 FRAME_BYTES_MAX = 0xFFFFFF
 
+#: Taken from the socket in one turn of the loop; a backlog is worked off between the requests of the bus.
+READ_BYTES_MAX = 16 * 1024
+
 Deliver = Callable[[ev.UpstreamEvent], None]
 
 
@@ -353,6 +356,10 @@ class Upstream:
         if not session.isReady():
             self._fail("closed the connection right after the handshake")
             return
+        # asyncio reads up to 256 KiB at once; thousands of ticks in one turn would keep the loop from everybody else.
+        transport = session.conn.transport
+        if hasattr(transport, "max_size"):
+            transport.max_size = READ_BYTES_MAX
         self._session = session
         session.apiEnd += self._closed
         self._deliver(ev.SessionOpened(session.serverVersion(), tuple(session.getAccounts()), session.next_order_id))
