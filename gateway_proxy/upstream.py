@@ -358,7 +358,7 @@ class Upstream:
             return
         # asyncio reads up to 256 KiB at once; thousands of ticks in one turn would keep the loop from everybody else.
         transport = session.conn.transport
-        if hasattr(transport, "max_size"):
+        if transport is not None and hasattr(transport, "max_size"):
             transport.max_size = READ_BYTES_MAX
         self._session = session
         session.apiEnd += self._closed
