@@ -62,8 +62,8 @@ def simulated(settings: Settings) -> bool:
 def core_settings(settings: Settings, *, live_confirmed: str) -> ProxySettings:
     """The settings of the core, with process durations in seconds of its clock."""
     speed = settings.clock.speed
-    health, breaker, bars, quotes, chain, orders = (
-        settings.health, settings.breaker, settings.bars, settings.quotes, settings.chain, settings.orders,
+    health, breaker, bars, quotes, chain = (
+        settings.health, settings.breaker, settings.bars, settings.quotes, settings.chain,
     )  # fmt: skip
     return ProxySettings(
         mode=settings.trading.mode,
@@ -107,22 +107,7 @@ def core_settings(settings: Settings, *, live_confirmed: str) -> ProxySettings:
             refresh_s=chain.refresh_s * speed,
             settle_s=chain.settle_s * speed,
         ),
-        order_path=OrderPathSettings(
-            orders=replace(
-                orders,
-                account=settings.trading.account,
-                live_confirmed=live_confirmed,
-                queue_deadline_s=orders.queue_deadline_s * speed,
-                ack_timeout_s=orders.ack_timeout_s * speed,
-                quote_wait_s=orders.quote_wait_s * speed,
-                sweep_spacing_s=orders.sweep_spacing_s * speed,
-                sweep_step_timeout_s=orders.sweep_step_timeout_s * speed,
-                news_grace_s=orders.news_grace_s * speed,
-                dead_man_s=orders.dead_man_s * speed,
-            ),
-            risk=replace(settings.risk, max_quote_age_s=settings.risk.max_quote_age_s * speed),
-            resolve_timeout_s=RESOLVE_TIMEOUT_S * speed,
-        ),
+        order_path=_order_path(settings, live_confirmed),
         recovery=settings.recovery.at_speed(speed),
         windows=settings.windows,
         retry_s=settings.gateway.retry_s * speed,
@@ -131,6 +116,27 @@ def core_settings(settings: Settings, *, live_confirmed: str) -> ProxySettings:
         request_timeout_s=REQUEST_TIMEOUT_S * speed,
         slow_s=breaker.slow_s * speed,
         answer_timeout_s=ANSWER_TIMEOUT_S * speed,
+    )
+
+
+def _order_path(settings: Settings, live_confirmed: str) -> OrderPathSettings:
+    """Its durations belong to the process."""
+    speed, orders = settings.clock.speed, settings.orders
+    return OrderPathSettings(
+        orders=replace(
+            orders,
+            account=settings.trading.account,
+            live_confirmed=live_confirmed,
+            queue_deadline_s=orders.queue_deadline_s * speed,
+            ack_timeout_s=orders.ack_timeout_s * speed,
+            quote_wait_s=orders.quote_wait_s * speed,
+            sweep_spacing_s=orders.sweep_spacing_s * speed,
+            sweep_step_timeout_s=orders.sweep_step_timeout_s * speed,
+            news_grace_s=orders.news_grace_s * speed,
+            dead_man_s=orders.dead_man_s * speed,
+        ),
+        risk=replace(settings.risk, max_quote_age_s=settings.risk.max_quote_age_s * speed),
+        resolve_timeout_s=RESOLVE_TIMEOUT_S * speed,
     )
 
 
