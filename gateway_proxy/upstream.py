@@ -210,17 +210,9 @@ class _Wrapper:
         self.deliver(ev.HistoryUpdated(reqId, translate.bar_in(bar, complete=False, live=True)))
 
     def realtimeBar(
-        self,
-        reqId: int,
-        start: int,
-        open_: float,
-        high: float,
-        low: float,
-        close: float,
-        volume: float,
-        wap: float,
+        self, reqId: int, start: int, open_: float, high: float, low: float, close: float, volume: float, wap: float,
         count: int,
-    ) -> None:
+    ) -> None:  # fmt: skip
         bar = ib.BarData(open=open_, high=high, low=low, close=close, volume=volume, average=wap, barCount=count)
         bar.date = str(start)  # type: ignore[assignment]
         self.deliver(ev.RealTimeBarReceived(reqId, translate.bar_in(bar, complete=True, live=True)))
