@@ -33,7 +33,7 @@ from gateway_proxy.sockets import why_unreachable
 #: ibapi refuses longer messages as well (wire reference, framing).
 FRAME_BYTES_MAX = 0xFFFFFF
 
-#: Taken from the socket in one turn of the loop; a backlog is worked off between the requests of the bus.
+#: Read in one turn of the loop; asyncio's 256 KiB are thousands of ticks, and requests of the bus would wait for them.
 READ_BYTES_MAX = 16 * 1024
 
 Deliver = Callable[[ev.UpstreamEvent], None]
@@ -348,10 +348,8 @@ class Upstream:
         if not session.isReady():
             self._fail("closed the connection right after the handshake")
             return
-        # asyncio reads up to 256 KiB at once; thousands of ticks in one turn would keep the loop from everybody else.
-        transport = session.conn.transport
-        if transport is not None and hasattr(transport, "max_size"):
-            transport.max_size = READ_BYTES_MAX
+        if hasattr(transport := session.conn.transport, "max_size"):
+            setattr(transport, "max_size", READ_BYTES_MAX)  # noqa: B010 - no public attribute
         self._session = session
         session.apiEnd += self._closed
         self._deliver(ev.SessionOpened(session.serverVersion(), tuple(session.getAccounts()), session.next_order_id))
