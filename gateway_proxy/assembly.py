@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from gateway_proxy.bus.runtime import default_runtime_dir
+from gateway_proxy.bus.runtime import RuntimeDir, default_runtime_dir
 from gateway_proxy.bus.server import BusServer
 from gateway_proxy.core.events import UpstreamEvent
 from gateway_proxy.core.order_path import OrderPathSettings
@@ -140,10 +140,18 @@ def _order_path(settings: Settings, live_confirmed: str) -> OrderPathSettings:
     )
 
 
+def _require_free(directory: Path) -> None:
+    """A second proxy on this directory is refused before it has touched anything, its own journal included."""
+    runtime = RuntimeDir(directory)
+    runtime.acquire()
+    runtime.release()
+
+
 def build(settings: Settings, *, live_confirmed: str = "") -> Service:
     """A service ready to run, its journal replayed. Raises JournalUnavailable or AlreadyRunning."""
     clock = Clock(settings.clock.speed)
     directory = runtime_dir(settings)
+    _require_free(directory)
     path = journal_path(settings)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     journal = Journal(path)

@@ -81,8 +81,9 @@ def _serving_options(parser: argparse.ArgumentParser) -> None:
 def _add(commands: Any, name: str, text: str, command: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     parser.set_defaults(command=command)
-    if name not in ("journal", "keys"):
+    if name in ("status", "doctor"):
         parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    if name not in ("journal", "keys"):
         parser.add_argument(
             "--runtime", type=Path, help="runtime directory of the proxy; left out: $GATEWAY_PROXY_RUNTIME"
         )
@@ -124,6 +125,8 @@ def _status(options: argparse.Namespace) -> int:
     else:
         gateway = status["gateway"]
         print(f"{status['state']}  mode {status['mode']}  {gateway.get('reason') or ''}".rstrip())
+        if gateway["openings_stopped"]:
+            print(f"  openings are stopped: {gateway['openings_stopped']}")
         for name, farm in gateway["farms"].items():
             print(f"  farm {name} ({farm['type']}): {farm['state']}")
         for stream in status["streams"]:
