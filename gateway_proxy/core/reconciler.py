@@ -60,8 +60,10 @@ class Reconciler:
     # ---------------------------------------------------------------- the life of the link
 
     def restored(self, *, dry_run: bool) -> None:
-        """After the replay: everything unknown was written in a session that is gone."""
+        """After the replay: everything unknown was written in a session that is gone, and so was every change."""
         for order in self._register.open_orders():
+            for leg in order.legs:
+                self._lose_changes(order, leg)
             if not order.simulated:
                 self._adrift.add(order.client_order_id)
             elif not dry_run:

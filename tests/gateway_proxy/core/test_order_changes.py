@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from gateway_proxy.bus.messages import CancelArgs, ModifyArgs
 from gateway_proxy.core import effects as fx
-from tests.gateway_proxy.core.order_world import OrderWorld, bracket, single
+from gateway_proxy.core.submissions import OrderEffect
+from tests.gateway_proxy.core.order_world import Crash, OrderWorld, bracket, single
 
 
 def test_a_cancel_is_answered_when_ib_confirms_it():
@@ -156,3 +159,31 @@ def test_a_modification_that_cannot_be_is_refused_with_the_reason(args, text):
     assert world.answer(request) == "refused"
     assert text in str(world.reply(request).error)
     assert len(world.placements()) == placements
+
+
+@pytest.mark.parametrize("kept", [1, 2, 3, 4])
+@pytest.mark.parametrize("op", ["order.cancel", "order.modify"])
+def test_a_change_that_a_crash_interrupted_may_be_asked_for_again(op, kept):
+    """After any of its records, also between the permission and the write: no leg waits for ever for a dead session."""
+    world = OrderWorld().start()
+    world.ask("order.bracket", bracket())
+    world.gateway.fill(world.order_ids("b1")[0])
+    world.run()
+    args = CancelArgs("b1", exits=True) if op == "order.cancel" else ModifyArgs("b1", "stop_loss", stop_price=9.5)
+    records = 0
+
+    def die(effect: OrderEffect) -> None:
+        nonlocal records
+        records += isinstance(effect, fx.Append)
+        if records > kept or (records == kept and isinstance(effect, fx.Send)):
+            raise Crash
+
+    world.before_effect = die
+    with contextlib.suppress(Crash):
+        world.ask(op, args)
+    world.crash()
+    world.start()
+    again = world.ask(op, args)
+
+    assert world.answer(again) in ("filled", "accepted")
+    assert world.state("b1", "stop_loss") == ("cancelled" if op == "order.cancel" else "working")
