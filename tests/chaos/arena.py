@@ -154,8 +154,13 @@ class Arena:
         for process in (self._trader, self._proxy):
             process.kill()
             process.join()
-        self._simulator.kill()
-        self._simulator.wait()
+        # Asked to end, so that the ledger's last line is whole.
+        self._simulator.terminate()
+        try:
+            self._simulator.wait(10.0)
+        except subprocess.TimeoutExpired:
+            self._simulator.kill()
+            self._simulator.wait()
 
     # ------------------------------------------------------------ blows
 

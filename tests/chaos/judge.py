@@ -54,7 +54,8 @@ class Ledger:
     @classmethod
     def read(cls, path: Path) -> Ledger:
         ledger, newest = cls(), (0, "")
-        for line in path.read_text().splitlines():
+        whole = path.read_text().rpartition("\n")[0]
+        for line in whole.splitlines():
             row = json.loads(line)
             match row["event"]:
                 case "order":

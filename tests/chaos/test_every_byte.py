@@ -69,7 +69,9 @@ class Cuts:
         alive = [leg for leg in self._legs if self._perm_ids(name, leg)]
         assert all(len(self._perm_ids(name, leg)) <= 1 for leg in self._legs)
         assert len(alive) in (0, len(self._legs)), f"half a bracket after byte {byte}: {alive}"
-        assert (order.state is State.NOT_PLACED) == (not alive), f"byte {byte}: {order.state}, at the Gateway: {alive}"
+        # A rejection is a no as well: parents whose bracket was cut count against the orders IB holds per side.
+        said_no = order.state in (State.NOT_PLACED, State.REJECTED)
+        assert said_no == (not alive), f"byte {byte}: {order.state}, at the Gateway: {alive}"
         if alive:
             self._proxy.trade("order.cancel", client_order_id=name, exits=True)
             await self._until(lambda: order.terminal)
