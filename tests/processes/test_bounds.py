@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -55,15 +56,16 @@ def test_a_closed_socket_is_published_at_once_and_the_session_comes_back(pair: P
 
     The best of three attempts, because a shared machine may keep any process waiting for longer.
     """
-    noticed_s, ready_s = [], []
+    noticed_s: list[float] = []
+    ready_s: list[float] = []
     with Ear(pair.runtime, "health/gateway/") as ear:
         while len(noticed_s) < 3 and not (noticed_s and min(noticed_s) <= 0.2 and min(ready_s) <= 5.0):
             killed = pair.kill_simulator()
-            pair.wait_until(lambda since=killed: ear.state_since(since, "disconnected", "connecting"), "the loss")
+            pair.wait_until(partial(ear.state_since, killed, "disconnected", "connecting"), "the loss")
             noticed_s.append((ear.state_since(killed, "disconnected", "connecting") or killed) - killed)
             time.sleep(1.0)
             listens = pair.start_simulator()
-            pair.wait_until(lambda since=listens: ear.state_since(since, "ready"), "ready again")
+            pair.wait_until(partial(ear.state_since, listens, "ready"), "ready again")
             ready_s.append((ear.state_since(listens, "ready") or listens) - listens)
 
     assert min(noticed_s) <= 0.2
