@@ -108,4 +108,3 @@ def test_an_order_cut_after_any_byte_is_whole_or_nothing_and_known_as_such(op):
         run_virtual(conversation, seed=3)
 
     assert outcomes.count("nothing") * STEP > 200
-    assert outcomes == sorted(outcomes)
