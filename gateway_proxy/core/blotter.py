@@ -218,6 +218,7 @@ class Blotter:
         sweep = self._fence.receive(event, now)
         if sweep is not None:
             self._reconciler.judge(sweep)
+            self._protection.after_sweep()
 
     def receive_account(self, values: AccountValues, now: float) -> None:
         """Profit and loss of the day, for the loss limit."""

@@ -46,10 +46,15 @@ class Protection:
     def kill(self, args: KillArgs) -> dict[str, object]:
         """Stop every opening order until `resume`, durably; withdraw the queue and cancel unfilled entries."""
         reason = args.reason or "kill switch"
-        self._scribe.halt(reason)
+        self._scribe.halt(reason, cancel_entries=args.cancel_open)
         withdrawn = self._placement.withdraw_queued(f"trading is halted: {reason}")
         cancelled = self._cancel_entries() if args.cancel_open else []
         return {"state": "halted", "reason": self._register.halted, "withdrawn": withdrawn, "cancelled": cancelled}
+
+    def after_sweep(self) -> None:
+        """A kill is finished by the next life if a crash came between its word and its cancels."""
+        if self._register.halted and self._register.halt_cancels:
+            self._cancel_entries()
 
     def heartbeat(self, engine: str) -> None:
         """The engine lives. Its first heartbeat puts it under the dead-man rule."""

@@ -89,6 +89,7 @@ class Register:
         self.ids = OrderIds()
         #: Why openings are stopped, "" if they are not: kill switch, late or doubled orders. Survives restarts.
         self.halted = ""
+        self.halt_cancels = False
         #: Net quantity our fills made: (engine, account, contract key, simulated) -> signed.
         self.traded: dict[tuple[str, str, str, bool], float] = {}
         #: Positions that our fills do not explain and that were accepted as somebody else's: (account, key) -> signed.
@@ -251,9 +252,11 @@ class Register:
 
     def _halt(self, client_order_id: str, body: dict[str, Any]) -> None:
         self.halted = body["reason"]
+        self.halt_cancels = bool(body.get("cancel_entries"))
 
     def _resume(self, client_order_id: str, body: dict[str, Any]) -> None:
         self.halted = ""
+        self.halt_cancels = False
 
     def _baseline(self, client_order_id: str, body: dict[str, Any]) -> None:
         self.baseline = {(account, key): quantity for account, key, quantity in body["positions"]}

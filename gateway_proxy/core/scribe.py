@@ -58,11 +58,14 @@ class Scribe:
         """A step of a cancel or a modification."""
         self.record("change", order.client_order_id, legs=[leg.name], what=what, event=event.value, **facts)
 
-    def halt(self, reason: str) -> None:
-        """No opening order leaves until an operator resumes; survives restarts. The first reason stays."""
-        if self.register.halted:
+    def halt(self, reason: str, *, cancel_entries: bool = False) -> None:
+        """No opening order leaves until an operator resumes; survives restarts. The first reason stays.
+
+        cancel_entries: working entries shall go too, also those that a crash kept from being cancelled.
+        """
+        if self.register.halted and (self.register.halt_cancels or not cancel_entries):
             return
-        self.record("halt", "", reason=reason)
+        self.record("halt", "", reason=self.register.halted or reason, cancel_entries=cancel_entries)
         self.log("error", "trading halted", reason=reason)
 
     def send(self, call: Call) -> None:

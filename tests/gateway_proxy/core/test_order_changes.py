@@ -6,7 +6,7 @@ import contextlib
 
 import pytest
 
-from gateway_proxy.bus.messages import CancelArgs, ModifyArgs
+from gateway_proxy.bus.messages import CancelArgs, KillArgs, ModifyArgs
 from gateway_proxy.core import effects as fx
 from gateway_proxy.core.submissions import OrderEffect
 from tests.gateway_proxy.core.order_world import Crash, OrderWorld, bracket, single
@@ -187,3 +187,28 @@ def test_a_change_that_a_crash_interrupted_may_be_asked_for_again(op, kept):
 
     assert world.answer(again) in ("filled", "accepted")
     assert world.state("b1", "stop_loss") == ("cancelled" if op == "order.cancel" else "working")
+
+
+@pytest.mark.parametrize("kept", [1, 2, 3])
+def test_a_kill_that_a_crash_interrupted_is_finished_by_the_next_life(kept):
+    """The word is durable before the cancels: the working entry goes after the restart, nobody repeats the command."""
+    world = OrderWorld().start()
+    world.ask("order.place", single())
+    world.run()
+    records = 0
+
+    def die(effect: OrderEffect) -> None:
+        nonlocal records
+        records += isinstance(effect, fx.Append)
+        if records > kept or (records == kept and isinstance(effect, fx.Send)):
+            raise Crash
+
+    world.before_effect = die
+    with contextlib.suppress(Crash):
+        world.ask("kill", KillArgs("losses"))
+    world.crash()
+    world.start()
+    world.run()
+
+    assert world.blotter.halted == "losses"
+    assert world.state(single().client_order_id, "entry") == "cancelled"
