@@ -52,9 +52,15 @@ class Protection:
         return {"state": "halted", "reason": self._register.halted, "withdrawn": withdrawn, "cancelled": cancelled}
 
     def after_sweep(self) -> None:
-        """A kill is finished by the next life if a crash came between its word and its cancels."""
-        if self._register.halted and self._register.halt_cancels:
-            self._cancel_entries()
+        """A kill is finished by the next life if a crash came between its word and its cancels.
+
+        Only entries that the sweep has shown alive: the others must first be found, or be proven never placed.
+        """
+        if not (self._register.halted and self._register.halt_cancels):
+            return
+        for order in self._register.open_orders():
+            if order.opening and order.entry.state in (State.WORKING, State.PARTIAL):
+                self._changes.cancel(order, [order.entry])
 
     def heartbeat(self, engine: str) -> None:
         """The engine lives. Its first heartbeat puts it under the dead-man rule."""

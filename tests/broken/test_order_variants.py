@@ -187,7 +187,7 @@ def legs_are_written_one_by_one(patch: pytest.MonkeyPatch) -> None:
 def the_kill_switch_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     """It lives in memory only."""
 
-    def halt(self: Scribe, reason: str) -> None:
+    def halt(self: Scribe, reason: str, *, cancel_entries: bool = False) -> None:
         self.register.halted = reason
 
     patch.setattr(Scribe, "halt", halt)
