@@ -21,6 +21,8 @@ from gateway_proxy.core.scheduler import Keys, Lane, RequestClass
 from gateway_proxy.core.verdict import Verdict, error
 from gateway_proxy.errors import BadMessage, ProxyError
 
+ContractDetails = ev.ContractDetails
+
 REMEMBERED_MAX: Final = 20_000
 FAILURE_REMEMBERED_S: Final = 60.0
 REFRESH_S: Final = 43_200.0
@@ -140,9 +142,6 @@ class ContractDirectory:
         if outcome.verdict is Verdict.SESSION_LOST:
             return
         _remember(self._failures, contract, (failure, now + (FAILURE_REMEMBERED_S if lasting else 1.0)))
-
-
-ContractDetails = ev.ContractDetails
 
 
 def wake_key(contract: Contract) -> str:

@@ -236,6 +236,11 @@ class OrderPath:
     def executions(self) -> list[Any]:
         return self._blotter.fills()
 
+    @property
+    def halted(self) -> str:
+        """Why openings are stopped until an operator resumes, "" when they are not."""
+        return self._blotter.halted
+
     def summary(self) -> dict[str, Any]:
         return self._blotter.summary()
 

@@ -195,7 +195,7 @@ class RequestOps:
         return body | {
             "mode": core.orders.mode,
             "client_id": core.client_id,
-            "openings_stopped": core.orders.summary()["halted"],
+            "openings_stopped": core.orders.halted,
             "accounts": list(core.health.accounts),
             "last_message_age_s": age,
             "clock_skew_s": core.time.skew_s,
