@@ -6,16 +6,13 @@ every option is verified on its own before anybody gets it, so a wrong strike co
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import orjson
 
-log = logging.getLogger(__name__)
+from gateway_proxy.advice_file import read_advice, write_advice
 
 
 class Row(msgspec.Struct):
@@ -48,13 +45,7 @@ class OptionMemory:
         """What earlier lives learned; nothing when the file is missing or not in order."""
         if self._path is None:
             return []
-        try:
-            entries = msgspec.json.decode(self._path.read_bytes(), type=list[Entry])
-        except FileNotFoundError:
-            return []
-        except (OSError, msgspec.DecodeError) as error:
-            log.warning("option memory unreadable", extra={"path": str(self._path), "error": str(error)})
-            return []
+        entries = read_advice(self._path, list[Entry], "option memory") or []
         found: list[dict[str, Any]] = msgspec.to_builtins(entries)
         return found
 
@@ -63,9 +54,4 @@ class OptionMemory:
         if self._path is None or version == self._version:
             return
         self._version = version
-        draft = self._path.with_name(self._path.name + ".new")
-        try:
-            draft.write_bytes(orjson.dumps(remembered()))
-            os.replace(draft, self._path)
-        except OSError as error:
-            log.warning("option memory not written", extra={"path": str(self._path), "error": str(error)})
+        write_advice(self._path, remembered(), "option memory")

@@ -6,17 +6,11 @@ ten-minute budget twice. The file is advice, not a promise: unreadable or missin
 
 from __future__ import annotations
 
-import logging
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-import orjson
-
-log = logging.getLogger(__name__)
-
+from gateway_proxy.advice_file import read_advice, write_advice
 
 #: Per rule, the requests that still count: age in clock seconds when written, counter, amount.
 Remembered = dict[str, list[tuple[float, str, int]]]
@@ -37,12 +31,8 @@ class PacingMemory:
 
     def read(self) -> tuple[Remembered, float] | None:
         """What the last life remembered, and how many real seconds ago it was written."""
-        try:
-            stored = msgspec.json.decode(self._path.read_bytes(), type=_Stored)
-        except FileNotFoundError:
-            return None
-        except (OSError, msgspec.DecodeError) as error:
-            log.warning("pacing memory unreadable", extra={"path": str(self._path), "error": str(error)})
+        stored = read_advice(self._path, _Stored, "pacing memory")
+        if stored is None:
             return None
         self._is_empty = False
         return stored.remembered, max(0.0, time.time() - stored.written_s)
@@ -52,11 +42,6 @@ class PacingMemory:
         is_empty = not any(remembered.values())
         if is_empty and self._is_empty:
             return
-        draft = self._path.with_name(self._path.name + ".new")
-        try:
-            draft.write_bytes(orjson.dumps({"written_s": time.time(), "remembered": remembered}))
-            os.replace(draft, self._path)
-        except OSError as error:
-            log.warning("pacing memory not written", extra={"path": str(self._path), "error": str(error)})
+        if not write_advice(self._path, {"written_s": time.time(), "remembered": remembered}, "pacing memory"):
             return
         self._is_empty = is_empty
