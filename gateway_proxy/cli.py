@@ -17,6 +17,12 @@ from gateway_proxy.errors import AlreadyRunning, ConfigError, JournalUnavailable
 
 DEFAULT_CONFIG = "configs/local.toml"
 FAILED, USAGE, UNREACHABLE, RUNNING = 1, 2, 3, 4
+_CONFIG_RUNS = "the file that the running proxy was started with; names its runtime directory"
+_CONFIG_OF = {
+    "doctor": f"also check this file and its Gateway; left out: {DEFAULT_CONFIG} if it exists",
+    "journal": f"whose journal; left out: {DEFAULT_CONFIG}",
+    "keys": f"whose [bus] keys_dir; left out: {DEFAULT_CONFIG}",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,12 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(command=_serve)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add(commands, "status", "state, mode and streams of the running proxy; exit code 0 only when ready", _status)
-    doctor = _add(
-        commands, "doctor", "why do I get no bars? asks the running proxy and checks the surroundings", _doctor
-    )
-    doctor.add_argument(
-        "--config", help=f"also check this file and its Gateway; left out: {DEFAULT_CONFIG} if it exists"
-    )
+    _add(commands, "doctor", "why do I get no bars? asks the running proxy and checks the surroundings", _doctor)
     kill = _add(commands, "kill", "stop every opening order until `resume`; cancels unfilled entries", _kill)
     kill.add_argument("--reason", default="", help="one line for the journal")
     kill.add_argument("--keep-orders", action="store_true", help="leave unfilled entries working")
@@ -59,19 +60,17 @@ def _parser() -> argparse.ArgumentParser:
     journal.add_argument("action", choices=("list", "show", "verify", "export"))
     journal.add_argument("client_order_id", nargs="?", help="for show")
     journal.add_argument("--path", type=Path, help="the journal file; left out: the one of --config")
-    journal.add_argument("--config", default=DEFAULT_CONFIG)
     keys = _add(commands, "keys", "who may connect from other hosts (CURVE keys)", _keys)
     keys.add_argument("action", choices=("init", "add", "list", "revoke", "verify"))
     keys.add_argument("name", nargs="?", help="of the client, for add and revoke")
     keys.add_argument("--role", choices=("read", "trade"), default="read", help="read cannot trade")
     keys.add_argument("--dir", type=Path, help="the key directory; left out: [bus] keys_dir of --config")
     keys.add_argument("--out", type=Path, help="where add writes the client's secret; left out: NAME.toml")
-    keys.add_argument("--config", default=DEFAULT_CONFIG)
     return parser
 
 
 def _serving_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", default=DEFAULT_CONFIG, help=f"TOML file, default {DEFAULT_CONFIG}")
+    parser.add_argument("--config", metavar="FILE", help=f"TOML file, default {DEFAULT_CONFIG}")
     parser.add_argument(
         "--live", action="store_true", help='with [trading] mode = "live" and --account: trade real money'
     )
@@ -81,11 +80,13 @@ def _serving_options(parser: argparse.ArgumentParser) -> None:
 def _add(commands: Any, name: str, text: str, command: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     parser.set_defaults(command=command)
+    # Before or after the command, as people type it: what is left out here must not undo what was said there.
+    parser.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help=_CONFIG_OF.get(name, _CONFIG_RUNS))
     if name in ("status", "doctor"):
         parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     if name not in ("journal", "keys"):
         parser.add_argument(
-            "--runtime", type=Path, help="runtime directory of the proxy; left out: $GATEWAY_PROXY_RUNTIME"
+            "--runtime", type=Path, help="runtime directory of the proxy; left out: that of --config, else the default"
         )
     return parser
 
@@ -98,7 +99,7 @@ def _serve(options: argparse.Namespace) -> int:
     from gateway_proxy.config import load, require_live_keys
     from gateway_proxy.logs import start_logs
 
-    settings = load(options.config)
+    settings = load(options.config or DEFAULT_CONFIG)
     require_live_keys(settings, live=options.live, account=options.account)
     start_logs("proxy", settings.logs)
     if settings.trading.mode == "live":
@@ -114,7 +115,18 @@ def _serve(options: argparse.Namespace) -> int:
 def _connected(options: argparse.Namespace) -> Any:
     from gateway_proxy.bus.client import Client
 
-    return Client.connect(options.runtime, name="cli")
+    return Client.connect(_runtime(options), name="cli")
+
+
+def _runtime(options: argparse.Namespace) -> Path | None:
+    """The directory that was named, or the one of the configuration that was named; None: the default."""
+    from gateway_proxy.bus.runtime import default_runtime_dir
+    from gateway_proxy.config import load
+
+    if options.runtime or not options.config:
+        runtime: Path | None = options.runtime
+        return runtime
+    return default_runtime_dir(load(options.config).bus.runtime_dir)
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -163,7 +175,7 @@ def _resume(options: argparse.Namespace) -> int:
 def _journal(options: argparse.Namespace) -> int:
     from gateway_proxy import journal
 
-    path = options.path or _configured_journal(options.config)
+    path = options.path or _configured_journal(options.config or DEFAULT_CONFIG)
     if options.action == "list":
         for row in journal.list_orders(path):
             _print_json(row)
@@ -200,7 +212,7 @@ def _configured_journal(config: str) -> Path:
 def _keys(options: argparse.Namespace) -> int:
     from gateway_proxy.bus import auth
 
-    directory = options.dir or _configured_keys(options.config)
+    directory = options.dir or _configured_keys(options.config or DEFAULT_CONFIG)
     if options.action in ("add", "revoke") and not options.name:
         raise ConfigError(f"keys {options.action}: want the name of the client")
     if options.action == "init":

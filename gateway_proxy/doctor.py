@@ -34,9 +34,9 @@ def examine(config: str | None, runtime: Path | None) -> dict[str, Any]:
     """One report: verdict, sign, advice, checks, and the evidence they rest on."""
     checks: list[dict[str, Any]] = []
     settings = _configuration(config, checks)
-    directory = runtime or default_runtime_dir()
+    directory = runtime or default_runtime_dir(settings.bus.runtime_dir if settings else "")
     checks.append(_permissions(directory))
-    symptoms, evidence = _proxy(runtime, checks)
+    symptoms, evidence = _proxy(directory, checks)
     if settings is not None:
         symptoms, more = _surroundings(settings.gateway, symptoms, checks)
         evidence |= more
@@ -82,7 +82,7 @@ def _permissions(directory: Path) -> dict[str, Any]:
     return _check("runtime directory", True, f"{directory} is yours alone")
 
 
-def _proxy(runtime: Path | None, checks: list[dict[str, Any]]) -> tuple[Symptoms, dict[str, Any]]:
+def _proxy(runtime: Path, checks: list[dict[str, Any]]) -> tuple[Symptoms, dict[str, Any]]:
     """The proxy's own symptoms, or empty ones when no proxy answers."""
     try:
         with Client.connect(runtime, name="doctor") as client:

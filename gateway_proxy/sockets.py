@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -112,15 +113,24 @@ def _owners(inodes: set[str]) -> dict[str, int]:
     """Socket inode -> pid, for the processes we may look into."""
     owners: dict[str, int] = {}
     for directory in PROC.glob("[0-9]*/fd"):
-        try:
-            links = [os.readlink(entry.path) for entry in os.scandir(directory)]
-        except OSError:
-            continue
-        for link in links:
+        for link in _descriptors(directory):
             inode = link[8:-1] if link.startswith("socket:[") else ""
             if inode in inodes:
                 owners[inode] = int(directory.parent.name)
     return owners
+
+
+def _descriptors(directory: Path) -> list[str]:
+    """What a process holds open, as far as it may be seen. One that is closed meanwhile hides none of the others."""
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return []
+    links = []
+    for name in names:
+        with suppress(OSError):
+            links.append(os.readlink(directory / name))
+    return links
 
 
 def _program(pid: int) -> str:
