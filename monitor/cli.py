@@ -68,10 +68,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
     # Loaded here, so that --help and usage errors cost nothing.
-    from monitor import service
+    from monitor import commands
 
     try:
-        return service.run(options)
+        return commands.run(options)
     except ConfigError as error:
         print(f"gateway-monitor: {error}", file=sys.stderr)
         return EXIT_USAGE

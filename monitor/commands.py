@@ -1,46 +1,65 @@
-"""The commands beside watching: `dash`, `alerts list`, `alerts test`, `report`."""
+"""The commands: watching, and beside it `dash`, `alerts list`, `alerts test`, `report`."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gateway_proxy import ConfigError
+from monitor import config
 from monitor.alerts import AlertBook, Notice
 from monitor.config import MonitorSettings, WebSettings
 from monitor.delivery import Delivery
 from monitor.history import History, day_of
+from monitor.lines import look_once, print_once
+from monitor.service import Monitor, token_path, watch
 from monitor.view import Light
-
-if TYPE_CHECKING:
-    from monitor.service import Monitor
+from monitor.watcher import Watcher
 
 
-def run(options: argparse.Namespace, settings: MonitorSettings, make: Callable[[], Monitor]) -> int:
-    """Perform the command of the command line. Returns the exit code; raises ConfigError."""
-    if options.command == "dash":
-        return _dash(settings, make)
-    if options.command == "report":
-        return _report(options, settings)
-    return _test_alerts(settings) if options.action == "test" else _list_alerts(settings)
+def run(options: argparse.Namespace) -> int:
+    """Perform one command line. Returns the exit code; raises ConfigError for a wrong configuration."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    settings, runtime_dir = MonitorSettings(), None
+    if options.config:
+        settings, place = config.load(options.config)
+        runtime_dir = place.runtime_dir
+    match options.command:
+        case "dash":
+            return _dash(settings, runtime_dir)
+        case "report":
+            return _report(options, settings)
+        case "alerts":
+            return _test_alerts(settings) if options.action == "test" else _list_alerts(settings)
+    if options.once:
+        return _once(options, settings, runtime_dir)
+    with Monitor(settings, runtime_dir) as monitor:
+        return watch(options, monitor)
 
 
-def _dash(settings: MonitorSettings, make: Callable[[], Monitor]) -> int:
+def _once(options: argparse.Namespace, settings: MonitorSettings, runtime_dir: Path | None) -> int:
+    watcher = Watcher(settings.state, runtime_dir)
+    watcher.start()
+    try:
+        return print_once(look_once(watcher, options.timeout), options.json, sys.stdout)
+    finally:
+        watcher.stop()
+
+
+def _dash(settings: MonitorSettings, runtime_dir: Path | None) -> int:
     """Print the address of the dashboard that runs; if none does, serve one until Ctrl-C."""
-    from monitor.service import token_path
     from monitor.web import guard, server
 
     if _answers(settings.web):
         print(server.address(settings.web, guard.load_token(token_path(settings))))
         return 0
-    with make() as monitor:
+    with Monitor(settings, runtime_dir) as monitor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: monitor.stopping.set())
         print(monitor.serve_web(), flush=True)

@@ -19,7 +19,7 @@ from monitor.config import MonitorSettings
 from monitor.delivery import Delivery
 from monitor.duty import Duty
 from monitor.history import History, day_of
-from monitor.lines import LinePrinter, look_once, print_once
+from monitor.lines import LinePrinter
 from monitor.rounds import Rounds
 from monitor.series import Series
 from monitor.view import Light
@@ -28,32 +28,6 @@ from monitor.watcher import Watcher
 log = logging.getLogger(__name__)
 
 EXIT_CRASHED = 70  # sysexits' EX_SOFTWARE
-
-
-def run(options: argparse.Namespace) -> int:
-    """Perform one command line. Returns the exit code; raises ConfigError for a wrong configuration."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    settings, runtime_dir = MonitorSettings(), None
-    if options.config:
-        settings, place = config.load(options.config)
-        runtime_dir = place.runtime_dir
-    if options.command:
-        from monitor import commands
-
-        return commands.run(options, settings, lambda: Monitor(settings, runtime_dir))
-    if options.once:
-        return _once(options, settings, runtime_dir)
-    with Monitor(settings, runtime_dir) as monitor:
-        return _watch(options, monitor)
-
-
-def _once(options: argparse.Namespace, settings: MonitorSettings, runtime_dir: Path | None) -> int:
-    watcher = Watcher(settings.state, runtime_dir)
-    watcher.start()
-    try:
-        return print_once(look_once(watcher, options.timeout), options.json, sys.stdout)
-    finally:
-        watcher.stop()
 
 
 class Monitor:
@@ -118,7 +92,8 @@ def token_path(settings: MonitorSettings) -> Path:
     return config.history_directory(settings.history).parent / "dashboard-token"
 
 
-def _watch(options: argparse.Namespace, monitor: Monitor) -> int:
+def watch(options: argparse.Namespace, monitor: Monitor) -> int:
+    """Show what happens until the end, in the form that was asked for. Returns the exit code."""
     settings = monitor.settings
     if options.metrics or settings.metrics.enabled:
         print(f"metrics   {monitor.serve_metrics()}", flush=True)
