@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -19,6 +20,11 @@ REFERENCE_PREFIX: Final = "g1"
 LEG_LETTERS: Final[dict[str, str]] = {"entry": "E", "take_profit": "T", "stop_loss": "S"}
 #: Below the ids of data requests, so that `error(id)` is unambiguous, and below int32, which IB parses (A21).
 ORDER_ID_MAX: Final = 1_499_999_999
+#: Emergency stops for one bracket; after that a human must look.
+GUARDS_MAX: Final = 2
+_GUARD: Final = re.compile(r"!guard\d+$")
+#: Room for "!guard1" in the 64 characters of a client_order_id.
+_GUARD_STEM_MAX: Final = 57
 
 
 def reference_stem(client_order_id: str, account: str) -> str:
@@ -35,6 +41,19 @@ def order_reference(client_order_id: str, account: str, leg: str) -> str:
 def is_ours(reference: str) -> bool:
     """True for what `order_reference` can have made, by this proxy or an earlier life of it."""
     return len(reference) == 19 and reference.startswith(REFERENCE_PREFIX) and reference[-1] in "ETS"
+
+
+def guard_names(client_order_id: str) -> tuple[str, ...]:
+    """Ids of the stops that the proxy places itself for one bracket; no two brackets share them."""
+    stem = client_order_id
+    if len(stem) > _GUARD_STEM_MAX:
+        stem = f"{stem[:40]}~{hashlib.sha256(stem.encode()).hexdigest()[:16]}"
+    return tuple(f"{stem}!guard{number}" for number in range(1, GUARDS_MAX + 1))
+
+
+def is_guard_name(client_order_id: str) -> bool:
+    """True for what `guard_names` makes: a client's order of that name would pass for the stop of a bracket."""
+    return _GUARD.search(client_order_id) is not None
 
 
 def payload_hash(op: str, args: Any) -> str:

@@ -15,7 +15,7 @@ from gateway_proxy.core.admission import Admission, OrderSettings
 from gateway_proxy.core.deadlines import Deadlines
 from gateway_proxy.core.effects import PlaceOrders
 from gateway_proxy.core.events import ContractDetails
-from gateway_proxy.core.identifiers import payload_hash
+from gateway_proxy.core.identifiers import is_guard_name, payload_hash
 from gateway_proxy.core.orders import Event, Leg, Order, State
 from gateway_proxy.core.reconciler import Reconciler
 from gateway_proxy.core.register import intent_body
@@ -83,6 +83,8 @@ class Placement:
                 raise Conflict(f"client_order_id {name!r} exists with another payload (hash {known[:8]})")
             self._repeat(waiter, name)
             return
+        if is_guard_name(name):
+            raise Refused(f"client_order_id {name!r}: names that end in !guard and a number are the proxy's own")
         if self._scribe.journal_down:
             raise JournalUnavailable("the order journal cannot be written; no new orders until the proxy restarts")
         wait_s = min(expires_in_s if expires_in_s is not None else self._settings.queue_deadline_s, 3600.0)

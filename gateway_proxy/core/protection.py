@@ -12,13 +12,10 @@ from gateway_proxy.bus.messages import KillArgs
 from gateway_proxy.core.admission import Admission, OrderSettings
 from gateway_proxy.core.changes import Changes
 from gateway_proxy.core.deadlines import Deadlines
-from gateway_proxy.core.identifiers import order_reference, payload_hash
+from gateway_proxy.core.identifiers import GUARDS_MAX, guard_names, order_reference, payload_hash
 from gateway_proxy.core.orders import ALIVE, Change, Leg, Order, State
 from gateway_proxy.core.placement import Placement
 from gateway_proxy.core.scribe import Scribe
-
-#: Emergency stops for one bracket; after that a human must look.
-REPAIRS_MAX = 2
 
 
 class Protection:
@@ -127,20 +124,16 @@ class Protection:
     def _unguarded(self, order: Order) -> float:
         """How much of the filled entry neither an exit has closed nor a stop guards."""
         closed = sum(leg.filled for leg in order.exits)
-        guards = [guard for name in self._guard_names(order) if (guard := self._register.orders.get(name))]
+        guards = [guard for name in guard_names(order.client_order_id) if (guard := self._register.orders.get(name))]
         guarded = sum(guard.entry.ticket.quantity for guard in guards if not _failed(guard.entry))
         if self._stop_lives(order):
             return 0.0
         return max(0.0, order.entry.filled - closed - guarded)
 
-    @staticmethod
-    def _guard_names(order: Order) -> tuple[str, ...]:
-        return tuple(f"{order.client_order_id[:56]}!guard{number}" for number in range(1, REPAIRS_MAX + 1))
-
     def _guard(self, order: Order) -> None:
         """Place a stop where the lost one stood. It shares the OCA group, so that the profit exit ends it."""
         quantity = int(self._unguarded(order))
-        name = next((one for one in self._guard_names(order) if one not in self._register.orders), None)
+        name = next((one for one in guard_names(order.client_order_id) if one not in self._register.orders), None)
         if quantity <= 0 or order.released:
             return
         if self._admission.gate_reason:
@@ -148,7 +141,7 @@ class Protection:
             return
         if name is None:
             self._scribe.halt(
-                f"order {order.client_order_id} has a position without a stop; {REPAIRS_MAX} repairs failed"
+                f"order {order.client_order_id} has a position without a stop; {GUARDS_MAX} repairs failed"
             )
             return
         ticket = replace(

@@ -327,6 +327,34 @@ def test_a_stop_that_cannot_be_replaced_halts_trading():
     assert len(world.placements()) == 3
 
 
+def test_long_names_that_begin_alike_get_a_stop_each():
+    """The proxy's own stops are named after the bracket; 64 characters are allowed, and their ends must count."""
+    names = ["x" * 60 + end for end in ("-one", "-two")]
+    world = filled(filled(OrderWorld().start(), names[0]), names[1])
+
+    for name in names:
+        world.gateway.end(world.order_ids(name)[2])
+        world.run()
+        world.advance(2.0)
+
+    guards = [order for order in world.blotter.register.orders.values() if order.guards]
+    assert sorted(order.guards for order in guards) == names
+    assert all(len(order.client_order_id) <= 64 for order in guards)
+
+
+def test_nobody_else_may_name_an_order_like_a_stop_of_the_proxy():
+    """It would count as the stop of a position that has none."""
+    world = filled(OrderWorld().start())
+
+    request = world.ask("order.place", single("b1!guard1", action="SELL", order_type="LMT", limit_price=12.0))
+    world.gateway.end(world.order_ids("b1")[2])
+    world.run()
+    world.advance(2.0)
+
+    assert "are the proxy's own" in str(world.reply(request).error)
+    assert world.blotter.register.orders["b1!guard1"].guards == "b1"
+
+
 def test_an_answer_that_could_not_be_made_durable_is_not_given_as_yes():
     """The order works at IB, the record of it failed: unknown, with the reference to ask for."""
     world = OrderWorld().start()
