@@ -17,7 +17,7 @@ from gateway_proxy.core.events import ContractDetails, OpenOrderReceived
 from gateway_proxy.core.orders import POSSIBLY_LIVE, Order, State
 from gateway_proxy.core.positions import Positions
 from gateway_proxy.core.register import Register
-from gateway_proxy.core.risk import Ask, Book, Held, Open, Risk, reduces
+from gateway_proxy.core.risk import Ask, Book, Guarded, Held, Open, Risk, reduces
 from gateway_proxy.core.tickets import multiplier_of, risk_of
 from gateway_proxy.core.trading_hours import hours_bar
 from gateway_proxy.errors import Refused
@@ -204,6 +204,7 @@ class Admission:
             account=self._values.get(ask.account),
             quote=quote,
             quote_age_s=None if quote is None else now - at,
+            guarded=tuple(_guarded(order) for order in self._register.open_orders() if order.exits),
         )
 
     def _held(self, action: Action) -> list[Held]:
@@ -227,6 +228,16 @@ class Admission:
 def _open_foreign(order: OpenOrderReceived) -> Open:
     """Somebody else's order fills on the same account; what it filled already is in the reported position."""
     return Open("", order.account, order.contract.key, order.action, order.quantity)
+
+
+def _guarded(order: Order) -> Guarded:
+    """What a bracket's position can lose, by the price of its stop today. While its entry is live, its risk counts."""
+    entry, stop = order.entry.ticket, order.leg("stop_loss").ticket
+    if order.entry.state in POSSIBLY_LIVE or entry.limit_price is None or stop.stop_price is None:
+        return Guarded(order.engine, order.account, 0.0)
+    held = order.entry.filled - sum(leg.filled for leg in order.exits)
+    distance = (entry.limit_price - stop.stop_price) * (1 if order.action == "BUY" else -1)
+    return Guarded(order.engine, order.account, max(0.0, held * distance * order.multiplier))
 
 
 def _open(order: Order) -> Open:

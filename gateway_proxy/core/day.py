@@ -6,7 +6,7 @@ how many messages led to how few executions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -17,7 +17,7 @@ _SECOND: Final = 1_000_000_000
 
 @dataclass(slots=True)
 class Day:
-    """Counts since the day began. `realized`: what our own executions won or lost, as IB reported it, in currency.
+    """Counts since the day began. `realized`: what our own executions won or lost by engine, as IB reported it.
 
     `starts_ns` and `ends_ns` are Gateway time; a fresh one ends before it begins, so that any moment is another day.
     """
@@ -27,7 +27,11 @@ class Day:
     ends_ns: int = 0
     messages: int = 0
     executed_orders: int = 0
-    realized: float = 0.0
+    realized: dict[str, float] = field(default_factory=dict)
+
+    def book(self, engine: str, amount: float) -> None:
+        """`amount` more won (lost when negative) by one engine, in currency."""
+        self.realized[engine] = self.realized.get(engine, 0.0) + amount
 
     def holds(self, wall_ns: int) -> bool:
         return self.starts_ns <= wall_ns < self.ends_ns

@@ -203,7 +203,7 @@ class Register:
         stem = execution_stem(body["exec_id"])
         before = leg.executions.get(stem)
         if before is not None:
-            self.day.realized -= before.realized_pnl or 0.0
+            self.day.book(order.engine, -(before.realized_pnl or 0.0))
         elif not leg.executions:
             self.day.executed_orders += 1
         execution = Execution(body["exec_id"], body["quantity"], body["price"], body["time_ns"])
@@ -221,9 +221,9 @@ class Register:
         found = self.leg_by_execution(body["exec_id"])
         if found is None:
             raise AssertionError(f"a commission for execution {body['exec_id']}, which is not in the journal")
-        _, leg = found
+        order, leg = found
         stem = execution_stem(body["exec_id"])
-        self.day.realized += (body["realized_pnl"] or 0.0) - (leg.executions[stem].realized_pnl or 0.0)
+        self.day.book(order.engine, (body["realized_pnl"] or 0.0) - (leg.executions[stem].realized_pnl or 0.0))
         leg.executions[stem] = replace(
             leg.executions[stem], commission=body["commission"], realized_pnl=body["realized_pnl"]
         )

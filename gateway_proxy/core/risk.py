@@ -31,7 +31,7 @@ class Limits:
     max_open_orders: Annotated[int, Gt(0)] | None = None  # client orders that may still fill an entry
     max_orders_per_minute: Annotated[int, Gt(0)] | None = None  # entries accepted in any 60 s
     max_cancels_per_minute: Annotated[int, Gt(0)] | None = None  # cancels asked for by engines in any 60 s
-    daily_loss: Annotated[float, Gt(0)] | None = None  # realised + unrealised + open risk, in currency
+    daily_loss: Annotated[float, Gt(0)] | None = None  # realised, and open risk down to every stop, in currency
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,15 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Guarded:
+    """A position behind a stop: `risk` is what it loses from its entry's price to the stop, in currency."""
+
+    engine: str
+    account: str
+    risk: float
+
+
+@dataclass(frozen=True, slots=True)
 class Book:
     """Everything that counts at this moment."""
 
@@ -113,6 +122,7 @@ class Book:
     account: AccountValues | None
     quote: Quote | None
     quote_age_s: float | None
+    guarded: Sequence[Guarded] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +299,7 @@ class Risk:
             cap = scope.caps.daily_loss
             if cap is None:
                 continue
-            result = day_result(book.account, self.day.realized)
+            result = self._result_at_stops(scope, book)
             if result is None:
                 yield f"limit daily_loss ({scope.name}): the account's profit and loss has not arrived yet"
                 return
@@ -297,6 +307,21 @@ class Risk:
             worst = ask.risk + open_risk - result
             if worst > cap:
                 yield _over("daily_loss", scope.name, worst, cap)
+
+    def _result_at_stops(self, scope: Scope, book: Book) -> float | None:
+        """The day's result if every stop were hit now; None while IB has not told the account's.
+
+        An engine is judged by its own executions and stops. A position that stands worse than its stop already counts
+        as it stands, in the account's figures.
+        """
+        at_stops = -sum(one.risk for one in book.guarded if scope.covers(one.engine, one.account))
+        if scope.engine is not None:
+            return self.day.realized.get(scope.engine, 0.0) + at_stops
+        result = day_result(book.account, sum(self.day.realized.values()))
+        if result is None or book.account is None:
+            return None
+        unrealized = book.account.unrealized_pnl or 0.0
+        return result - unrealized + min(unrealized, at_stops)
 
     def _rate(
         self, limit: str, log: deque[tuple[float, str, str]], engine: str, account: str, now: float

@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway_proxy.bus.messages import AccountValues, CancelArgs
+from gateway_proxy.bus.messages import AccountValues, CancelArgs, ModifyArgs
 from gateway_proxy.core import events as ev
 from gateway_proxy.core.day import day_of
 from gateway_proxy.core.risk import RiskSettings, day_result
-from tests.gateway_proxy.core.order_world import OrderWorld, single
+from tests.gateway_proxy.core.order_world import SPY, OrderWorld, bracket, single
 
 
 def lost(world: OrderWorld, amount: float) -> None:
@@ -79,7 +79,7 @@ def test_a_corrected_execution_is_counted_once():
     world.feed(replace(first, exec_id=corrected))
     world.feed(ev.CommissionReceived(corrected, 1.0, "USD", -40.0))
 
-    assert world.blotter.register.day.realized == -40.0
+    assert world.blotter.register.day.realized == {"scalp": -40.0}
     assert world.blotter.register.day.executed_orders == 1
 
 
@@ -110,3 +110,24 @@ def test_a_day_is_as_long_as_new_york_makes_it(date: str, hours: int):
 def test_the_worse_of_both_figures_counts(account, realized, expected):
     """IB's and the journal's; a profit of ours never softens a loss that IB states."""
     assert day_result(account, realized) == expected
+
+
+def test_a_filled_bracket_counts_down_to_its_stop_until_it_is_over():
+    """Entry 10, stop 9, two shares: 2 at risk; a stop moved to 9.5 leaves 1, the stop's fill none but the loss."""
+    world = OrderWorld(risk=RiskSettings(daily_loss=500.0)).start()
+    world.ask("order.bracket", bracket("b1"))
+    world.gateway.fill(world.order_ids("b1")[0])
+    world.run()
+    at_stop = held_risk(world)
+    world.ask("order.modify", ModifyArgs("b1", "stop_loss", stop_price=9.5))
+    moved = held_risk(world)
+    world.gateway.fill(world.order_ids("b1")[2])
+    world.run()
+
+    assert (at_stop, moved, held_risk(world)) == (2.0, 1.0, 0.0)
+
+
+def held_risk(world: OrderWorld) -> float:
+    admission = world.blotter._admission
+    ask = admission.ask_of(single("next"), SPY.contract, "DU1", world.now)
+    return sum(one.risk for one in admission.book(ask, world.now).guarded)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway_proxy.bus.messages import AccountValues, Contract, Quote
-from gateway_proxy.core.risk import Ask, Book, Held, Limits, Open, Risk, RiskSettings, day_result, reduces
+from gateway_proxy.core.risk import Ask, Book, Guarded, Held, Limits, Open, Risk, RiskSettings, day_result, reduces
 
 SPY = Contract("SPY")
 OPTION = Contract("SPY", "OPT", last_trade_date="20260618", strike=600.0, right="C", multiplier="100")
@@ -215,6 +215,35 @@ def test_the_daily_loss_counts_what_open_orders_can_still_lose():
         settings, replace(ASK, risk=11.0), book(account=lost, open_=working)
     )
     assert "not arrived" in refusal(settings, where=book(account=None))
+
+
+@pytest.mark.parametrize(
+    ("unrealized", "worst"),
+    [(300.0, 111.0), (-20.0, 111.0), (-60.0, 111.0), (-90.0, 141.0)],
+)
+def test_a_position_counts_as_if_its_stop_were_hit(unrealized, worst):
+    """A paper profit hides no risk; a position that stands worse than its stop counts as it stands."""
+    settings = replace(OPEN, daily_loss=100.0)
+    values = AccountValues("DU1", realized_pnl=-40.0, unrealized_pnl=unrealized)
+    where = replace(book(account=values), guarded=(Guarded("x", "DU1", 60.0),))
+
+    assert f"{worst:g} would exceed 100" in refusal(settings, replace(ASK, risk=11.0), where)
+    assert (refusal(settings, replace(ASK, risk=0.0), where) == "") == (unrealized > -61.0)
+
+
+def test_an_engine_answers_for_its_own_losses_only():
+    """What another engine or a human lost today counts for the account, not against this engine's cap."""
+    settings = replace(OPEN, engines={"scalp": Limits(daily_loss=100.0)})
+    risk = Risk(settings)
+    risk.day.book("other", -500.0)
+    risk.day.book("scalp", -60.0)
+    where = replace(book(), guarded=(Guarded("other", "DU1", 70.0), Guarded("scalp", "DU1", 30.0)))
+
+    assert risk.refusal(replace(ASK, risk=10.0), where, 0.0) is None
+    assert "daily_loss (engine scalp): 101 would exceed 100" in (
+        risk.refusal(replace(ASK, risk=11.0), where, 0.0) or ""
+    )
+    assert risk.refusal(replace(ASK, engine="other", risk=11.0), where, 0.0) is None
 
 
 @pytest.mark.parametrize(
