@@ -128,6 +128,7 @@ class Service:
             upstream = self._upstream
             vitals = Vitals(lag_s, upstream.unread_bytes(), upstream.unsent_bytes(), upstream.owner_reads())
             self._step(lambda now, vitals=vitals: self._core.receive_vitals(vitals, now))  # type: ignore[misc]
+            self._journal.tidy(time.time_ns())
             beats += 1
             if beats % REMEMBER_BEATS == 0:
                 self._remember()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sqlite3
 import stat
 
@@ -191,3 +192,63 @@ def test_after_a_torn_tail_everything_committed_is_there(path):
         with Journal(path) as journal:
             assert [one["body"]["number"] for one in journal.records()][:1] == [1]
         assert journals.verify(path) == []
+
+
+def fallen(path, to):
+    """The files as a power cut would leave them, opened by the next life: what it finds in there."""
+    to.mkdir()
+    for file in (path, path.with_name(path.name + "-wal")):
+        shutil.copyfile(file, to / file.name)
+    with Journal(to / path.name) as journal:
+        return [one["body"]["number"] for one in journal.records()]
+
+
+def test_a_log_reserved_ahead_never_changes_its_size_and_loses_nothing(path, tmp_path):
+    """Commits overwrite zeros, so that the file system has nothing of its own to sync; every moment is recoverable."""
+    log = path.with_name(path.name + "-wal")
+    with Journal(path) as journal:
+        sizes = [log.stat().st_size]
+        found = [fallen(path, tmp_path / "unused")]
+        for number in range(1, 4):
+            journal.append([record(number)], wall_ns=number)
+            sizes.append(log.stat().st_size)
+            found.append(fallen(path, tmp_path / str(number)))
+
+    assert set(sizes) == {journals.LOG_BYTES}
+    assert found == [[], [1], [1, 2], [1, 2, 3]]
+
+
+def test_the_log_is_emptied_in_quiet_moments_only_unless_there_are_none(path, tmp_path):
+    """Ten times what the log holds is appended without its growing, and a power cut after that loses nothing."""
+    log = path.with_name(path.name + "-wal")
+    filler, numbers = "x" * 40_000, range(1_000)
+    busy = quiet = 0
+    with Journal(path) as journal:
+        main = path.stat().st_size
+        for number in numbers:
+            at = number * 1_000_000
+            journal.append([Append("event", "a", {"number": number, "filler": filler})], at)
+            before = path.stat().st_size
+            journal.tidy(at + journals.QUIET_NS * (number % 60 == 59))
+            emptied = path.stat().st_size > before
+            busy, quiet = busy + (emptied and number % 60 != 59), quiet + (emptied and number % 60 == 59)
+        size = log.stat().st_size
+        found = fallen(path, tmp_path / "fallen")
+
+    assert main < before
+    assert (busy, quiet) == (0, 1_000 // 60)
+    assert size == journals.LOG_BYTES
+    assert found == list(numbers)
+
+
+def test_without_a_quiet_moment_the_log_is_emptied_all_the_same(path):
+    """The log's size is bounded however busy the day is."""
+    with Journal(path) as journal:
+        empty = path.stat().st_size
+        for number in range(journals.TIDY_AT_LEAST_AFTER):
+            assert path.stat().st_size == empty
+            journal.append([record(number)], wall_ns=number)
+            journal.tidy(number)
+
+        assert path.stat().st_size > empty
+        assert path.with_name(path.name + "-wal").stat().st_size == journals.LOG_BYTES
