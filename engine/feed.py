@@ -31,6 +31,7 @@ class _Series:
     window: BarWindow
     history: History = History.MISSING
     ask_at: float = 0.0
+    failure: str = ""
     told_ns: int = 0
     newest_is_live: bool = False
     refused: int = 0
@@ -105,10 +106,12 @@ class Feed:
             # With a failure the engine goes on with the bars it has and asks again; a wait would blind it.
             series.history = History.KNOWN if len(series.window) else History.MISSING
             series.ask_at = now + max(ASK_AGAIN_S, reply.retry_in_s or 0.0)
-            self._effects.append(
-                Log("warning", "no history", {"symbol": symbol, "code": reply.code, "why": reply.message})
-            )
+            # Once per cause: an outage of a night is asked about thousands of times.
+            level: Any = "warning" if reply.code != series.failure else "debug"
+            series.failure = reply.code
+            self._effects.append(Log(level, "no history", {"symbol": symbol, "code": reply.code, "why": reply.message}))
         else:
+            series.failure = ""
             series.history = History.KNOWN
             series.ask_at = float("inf")
             series.window.heal()

@@ -35,7 +35,7 @@ class Telling:
 
 def of_gateway(old: Body | None, new: Body) -> Iterator[Telling]:
     before, after = text(old or {}, "state", "unknown"), text(new, "state", "unknown")
-    if before != after:
+    if before != after and not _still_dialling(old or {}, new):
         reason = text(new, "reason")
         yield Telling(
             "gateway",
@@ -52,6 +52,16 @@ def of_gateway(old: Body | None, new: Body) -> Iterator[Telling]:
         # A farm that falls asleep and wakes up again is ordinary life.
         if was != state and not (light is Light.GREEN and lights.of(lights.FARM, was) in (Light.GREEN, Light.DARK)):
             yield Telling("farm", light, name, f"farm {was or 'unknown'} -> {state}", {"from": was, "to": state})
+
+
+def _still_dialling(old: Body, new: Body) -> bool:
+    """One more attempt, or one more failure for the reason that was told before: no news."""
+    if not inner(new, "outage") or text(old, "state") not in ("disconnected", "connecting"):
+        return False
+    known = text(inner(old, "outage"), "reason")
+    return text(new, "state") == "connecting" or (
+        text(new, "state") == "disconnected" and text(inner(new, "outage"), "reason") == known
+    )
 
 
 def of_breakers(old: Body | None, new: Body) -> Iterator[Telling]:

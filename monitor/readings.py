@@ -45,7 +45,9 @@ STREAMS_MAX = 400
 
 
 def gateway(body: Body, age_s: float, wall_ns: int) -> GatewayView:
-    since_ns, market_time_ns = whole(body, "since_ns"), whole(body, "market_time_ns")
+    # While it dials in vain the state changes all the time; people ask how long the session has been away.
+    since_ns = whole(inner(body, "outage"), "since_ns") or whole(body, "since_ns")
+    market_time_ns = whole(body, "market_time_ns")
     # `since_ns` is told in market time, which a simulator lets run faster than ours.
     told_ns = market_time_ns or wall_ns
     return GatewayView(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from annotated_types import Gt
 
@@ -84,6 +84,20 @@ class HealthSettings:
     lag_limit_s: Annotated[float, Gt(0)] = 1.0  # a loop that came this late was blocked
 
 
+@dataclass(slots=True)
+class Outage:
+    """The time without a ready session, as one: dialling in vain changes the state again and again, but is no news."""
+
+    since: float
+    reason: str = ""
+    dials: int = 0
+
+    def is_news(self, reason: str) -> bool:
+        """Whether the session failed for a reason that has not been told; remembers it."""
+        was, self.reason = self.reason, reason
+        return reason != was
+
+
 class GatewayHealth:
     """The session's state with since-when and why."""
 
@@ -94,6 +108,7 @@ class GatewayHealth:
         self.state = GatewayState.DISCONNECTED
         self.reason = "not dialled yet"
         self.since = now
+        self.outage: Outage | None = Outage(now)
         self.verdict = Verdict.GATEWAY_DOWN
         self.server_version = 0
         self.accounts: tuple[str, ...] = ()
@@ -348,13 +363,28 @@ class GatewayHealth:
         if target is None:
             raise AssertionError(f"the session cannot {turn.value} while {self.state.value}")
         fields = {"from": self.state.value, "to": target.value, "reason": reason, "verdict": verdict.value}
-        level = (
-            "info" if target in (GatewayState.READY, GatewayState.CONNECTING, GatewayState.SYNCHRONIZING) else "warning"
-        )
-        if target is GatewayState.CONNECTING:
-            level = "debug"
-        self._effects.append(fx.Log(level, "gateway state", fields))
+        self._effects.append(fx.Log(self._level(target, reason, now), "gateway state", fields))
         self.state, self.reason, self.verdict, self.since, self._changed = target, reason, verdict, now, True
+
+    def _level(self, target: GatewayState, reason: str, now: float) -> Literal["debug", "info", "warning"]:
+        """How loudly a state is told. An outage tells each of its reasons once, however often we dial."""
+        if target is GatewayState.READY:
+            self.outage = None
+            return "info"
+        if target is GatewayState.DEGRADED:
+            return "warning"
+        self.outage = self.outage or Outage(now)
+        if target is GatewayState.CONNECTING:
+            self.outage.dials += 1
+            return "debug"
+        if target is GatewayState.SYNCHRONIZING:
+            return "info"
+        return "warning" if self.outage.is_news(reason) else "debug"
+
+    def _outage_body(self, wall: Any) -> dict[str, Any] | None:
+        if self.outage is None:
+            return None
+        return {"since_ns": wall(self.outage.since), "reason": self.outage.reason, "dials": self.outage.dials}
 
     def body(self, wall: Any) -> dict[str, Any]:
         """The facts of `health/gateway/` that this machine owns; `wall(t)` turns our time into nanoseconds."""
@@ -365,6 +395,7 @@ class GatewayHealth:
             "verdict": self.verdict.value,
             "connected": self.state not in (GatewayState.DISCONNECTED, GatewayState.CONNECTING, GatewayState.HALTED),
             "server_version": self.server_version,
+            "outage": self._outage_body(wall),
             "rtt_ms": None if self.rtt_s is None else round(self.rtt_s * 1e3, 3),
             "farms": self.farms.rows(wall),
             "loop_lag_ms": round(self.lag_s * 1e3, 1),

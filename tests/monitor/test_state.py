@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -73,6 +74,30 @@ def test_broken_farm_turns_red_and_recovers(watched, bus):
         ("farm", "usfarm", "farm ok -> broken"),
         ("gateway", "gateway", "degraded -> ready"),
         ("farm", "usfarm", "farm broken -> ok"),
+    ]
+
+
+def test_dialling_in_vain_is_told_once_for_each_reason(watched, bus):
+    """A proxy that dials all night changes its state twice a minute; people hear what is new, and since when."""
+    since_ns = WALL_NS - 3_600_000_000_000
+    watched.hear(bus.gateway())
+    refused = {"since_ns": since_ns, "reason": "nothing listens there", "dials": 1}
+    for number, reason in enumerate(("closed by peer", "nothing listens there", "nothing listens there", "time-out")):
+        outage = {"since_ns": since_ns, "reason": reason, "dials": number}
+        watched.hear(bus.gateway("disconnected", reason=reason, outage=outage))
+        watched.hear(bus.gateway("connecting", reason="dialling", outage={**outage, "dials": number + 1}))
+    away_s = watched.view.gateway.since_s
+    watched.hear(bus.gateway("synchronizing", outage=refused))
+    watched.hear(bus.gateway(outage=None))
+
+    assert away_s == pytest.approx(3600.0)
+    assert [text for kind, _, text in watched.told() if kind == "gateway"] == [
+        "unknown -> ready",
+        "ready -> disconnected: closed by peer",
+        "connecting -> disconnected: nothing listens there",
+        "connecting -> disconnected: time-out",
+        "connecting -> synchronizing",
+        "synchronizing -> ready",
     ]
 
 

@@ -266,6 +266,26 @@ def test_lost_link_bars_opening_orders_until_1102(watch: Watch):
     assert watch.health.may_open_orders == (True, "")
 
 
+def test_a_night_of_dialling_in_vain_is_told_once(watch: Watch):
+    """Each reason once, however often we dial; the outage keeps its beginning until the session is ready again."""
+    watch.ready().advance(0.5)
+    watch.effects.clear()
+    watch.health.session_closed("connection reset", watch.now)
+    began = watch.now
+    for reason in ("nothing listens there",) * 5 + ("time-out",) * 2:
+        watch.advance(10.0)
+        watch.health.session_failed(reason, True, watch.now)
+        watch.settle()
+    outage = watch.health.body(lambda t: t)["outage"]
+    loud = [e.fields["reason"] for e in watch.effects if isinstance(e, fx.Log) and e.level == "warning"]
+    watch.advance(10.0)
+    watch.ready()
+
+    assert loud == ["connection reset", "nothing listens there", "time-out"]
+    assert outage == {"since_ns": began, "reason": "time-out", "dials": 7}
+    assert watch.health.body(lambda t: t)["outage"] is None
+
+
 def test_storm_of_1100_is_one_transition(watch: Watch):
     """Counters and logs stay quiet in a bad night."""
     watch.ready()
