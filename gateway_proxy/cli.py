@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from gateway_proxy.errors import AlreadyRunning, ConfigError, JournalUnavailable
 
 DEFAULT_CONFIG = "configs/local.toml"
 FAILED, USAGE, UNREACHABLE, RUNNING = 1, 2, 3, 4
+READER_GONE = 141  # what a shell makes of SIGPIPE
 _CONFIG_RUNS = "the file that the running proxy was started with; names its runtime directory"
 _CONFIG_OF = {
     "doctor": f"also check this file and its Gateway; left out: {DEFAULT_CONFIG} if it exists",
@@ -29,7 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
-        return command(options)
+        code = command(options)
+        sys.stdout.flush()
+        return code
     except ConfigError as error:
         return _complain(error, USAGE)
     except AlreadyRunning as error:
@@ -38,6 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(error, UNREACHABLE)
     except (ProxyError, JournalUnavailable) as error:
         return _complain(error, FAILED)
+    except BrokenPipeError:
+        # `| head` has seen enough. What is still buffered would be written, in vain, when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
 
 
 def _complain(error: Exception, code: int) -> int:

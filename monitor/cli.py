@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import NoReturn
 
 from gateway_proxy import ConfigError
 from monitor.judgement import EXIT_USAGE
 
+READER_GONE = 141  # what a shell makes of SIGPIPE
 EXIT_CODES = """exit codes of --once:
   0  ready, nothing red          2  Gateway down, or the proxy has halted
   1  degraded, or a red problem  3  no proxy answers
@@ -71,10 +73,16 @@ def main(arguments: list[str] | None = None) -> int:
     from monitor import commands
 
     try:
-        return commands.run(options)
+        code = commands.run(options)
+        sys.stdout.flush()
+        return code
     except ConfigError as error:
         print(f"gateway-monitor: {error}", file=sys.stderr)
         return EXIT_USAGE
+    except BrokenPipeError:
+        # `| head` has seen enough. What is still buffered would be written, in vain, when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
     except KeyboardInterrupt:
         return 0
 

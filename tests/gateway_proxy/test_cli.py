@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
-from gateway_proxy import cli
+from gateway_proxy import Client, cli
+from gateway_proxy.journal import Journal
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """A client that does not wait for a proxy to start."""
+    connect = Client.connect
+    monkeypatch.setattr(Client, "connect", lambda *where, **options: connect(*where, **options, timeout_s=0.01))
 
 
 @pytest.fixture
@@ -45,7 +57,23 @@ def test_a_wrong_configuration_is_told_and_nothing_is_asked(tmp_path, capsys):
 
 
 def test_the_doctor_looks_where_the_configuration_points(named, capsys):
-    """Before and after the command alike."""
-    for words in (["doctor", "--config", named], ["--config", named, "doctor"]):
-        assert cli.main([*words, "--json"]) == cli.FAILED
-        assert "mine/run does not exist" in capsys.readouterr().out
+    """Like every other command, but it goes on and looks at the Gateway."""
+    assert cli.main(["doctor", "--config", named, "--json"]) == cli.FAILED
+    assert "mine/run does not exist" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [["gateway_proxy", "journal", "verify"], ["monitor", "--once", "--timeout", "0.1"]])
+def test_a_reader_that_has_seen_enough_is_no_fault(tmp_path, command):
+    """`| head` closes the pipe early; no traceback follows."""
+    Journal(tmp_path / "journal.sqlite3").close()
+    where = ["--path", str(tmp_path / "journal.sqlite3")] if "journal" in command else []
+    environment = {"GATEWAY_PROXY_RUNTIME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    ended = subprocess.run(
+        [sys.executable, "-m", *command, *where], stdout=writer, stderr=subprocess.PIPE, env=environment, check=False
+    )
+    os.close(writer)
+
+    assert (ended.stderr, ended.returncode) == (b"", 141)
