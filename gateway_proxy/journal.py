@@ -45,7 +45,6 @@ LOG_BYTES: Final = 4 << 20
 TIDY_AFTER: Final = 50
 #: With no quiet moment, after so many; about what LOG_BYTES hold.
 TIDY_AT_LEAST_AFTER: Final = 500
-QUIET_NS: Final = 1_000_000_000
 
 
 def _chain(previous: str, seq: int, wall_ns: int, kind: str, client_order_id: str, body: str) -> str:
@@ -66,7 +65,7 @@ class Journal:
         try:
             self._connection = _opened(self.path)
             self._seq, self._hash = self._last()
-            self._untidy, self._appended_ns = 0, 0
+            self._untidy = 0
         except BaseException:
             self._lock.close()
             raise
@@ -105,14 +104,13 @@ class Journal:
             self._hash = ""
             raise JournalUnavailable(f"journal {self.path}: {error}") from error
         self._seq, self._hash = seq, previous
-        self._untidy, self._appended_ns = self._untidy + 1, wall_ns
+        self._untidy += 1
 
-    def tidy(self, wall_ns: int) -> None:
-        """Empty SQLite's log into the database when nothing has been appended for a while: no order waits for that.
+    def tidy(self, *, quiet: bool) -> None:
+        """Empty SQLite's log into the database, at leisure while it is `quiet`: no order shall wait for that.
 
         After an error the journal takes nothing more, and `append` says so.
         """
-        quiet = wall_ns - self._appended_ns >= QUIET_NS
         if self._hash == "" or self._untidy < (TIDY_AFTER if quiet else TIDY_AT_LEAST_AFTER):
             return
         try:

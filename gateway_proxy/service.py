@@ -14,6 +14,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Final
 
 from gateway_proxy import notify
@@ -25,6 +26,7 @@ from gateway_proxy.core.events import UpstreamEvent
 from gateway_proxy.core.proxy import ProxyCore
 from gateway_proxy.core.witness import Vitals
 from gateway_proxy.errors import JournalUnavailable
+from gateway_proxy.garbage import Collector
 from gateway_proxy.ibc import IbcLine
 from gateway_proxy.journal import Journal
 from gateway_proxy.option_memory import OptionMemory
@@ -35,6 +37,8 @@ log = logging.getLogger("gateway_proxy")
 
 #: How often the loop measures how late it is, real seconds.
 BEAT_S: Final = 0.25
+#: Housekeeping waits until no client has traded for so long, real seconds.
+QUIET_S: Final = 1.0
 #: Pacing is written down every so many beats.
 REMEMBER_BEATS: Final = 4
 
@@ -80,6 +84,7 @@ class Service:
         self._queue: list[fx.Effect] = []
         self._is_performing = False
         self._failure: BaseException | None = None
+        self._traded_at = 0.0
         self._performers: dict[type, Callable[[Any], None]] = {
             fx.Connect: lambda effect: self._upstream.connect(),
             fx.Disconnect: lambda effect: self._upstream.disconnect(effect.reason),
@@ -119,7 +124,8 @@ class Service:
             raise self._failure
 
     async def _beat(self) -> None:
-        """Measures the loop's lag and tells the supervisor that full turns still happen."""
+        """Measures the loop's lag, tells the supervisor that full turns happen, and tidies up in quiet moments."""
+        collector = Collector()
         due, beats = time.monotonic() + BEAT_S, 0
         while True:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
@@ -128,7 +134,10 @@ class Service:
             upstream = self._upstream
             vitals = Vitals(lag_s, upstream.unread_bytes(), upstream.unsent_bytes(), upstream.owner_reads())
             self._step(lambda now, vitals=vitals: self._core.receive_vitals(vitals, now))  # type: ignore[misc]
-            self._journal.tidy(time.time_ns())
+            quiet = time.monotonic() - self._traded_at >= QUIET_S
+            self._journal.tidy(quiet=quiet)
+            if quiet:
+                collector.quiet()
             beats += 1
             if beats % REMEMBER_BEATS == 0:
                 self._remember()
@@ -153,6 +162,7 @@ class Service:
         self._step(lambda now: self._core.receive_request(client, owner_of(client), scaled, now))
 
     def _receive_trade(self, client: BusClient, request: Request) -> None:
+        self._traded_at = time.monotonic()
         scaled = self._scaled(request)
         self._step(lambda now: self._core.receive_trade(client, owner_of(client), scaled, now))
 
@@ -188,7 +198,7 @@ class Service:
                 effects = self._perform(effects)
 
     def _perform(self, effects: list[fx.Effect]) -> list[fx.Effect]:
-        """Perform up to and including one transaction of the journal; returns the rest.
+        """Perform up to and including one transaction of the journal and what it permits to send; returns the rest.
 
         When the journal refuses, the core decides what may still happen: nothing of the rest is done as it stands.
         """
@@ -202,10 +212,10 @@ class Service:
             log.error("order journal unavailable", extra={"error": str(failure)})
             self._core.journal_failed(effects[at:], self._clock.now())
             return self._core.effects()
-        for effect in effects[at:end]:
-            if not isinstance(effect, fx.Append):
-                self._performers[type(effect)](effect)
-        return effects[end:]
+        durable, rest = once_durable(effects[at:end], effects[end:])
+        for effect in durable:
+            self._performers[type(effect)](effect)
+        return rest
 
     def _send(self, effect: fx.Send) -> None:
         if not self._upstream.send(effect.call):
@@ -257,6 +267,16 @@ def transaction(effects: Sequence[fx.Effect]) -> tuple[int, int]:
     while end < len(effects) and isinstance(effects[end], fx.Append | fx.Log | fx.Publish):
         end += 1
     return at, end
+
+
+def once_durable(run: list[fx.Effect], rest: list[fx.Effect]) -> tuple[list[fx.Effect], list[fx.Effect]]:
+    """What to do after the sync of `run`, in that order, and what is then left: the Gateway hears before the bus does.
+
+    Only the Sends that follow at once pass what is told in the run; they were made with it in the same turn.
+    """
+    sends = list(takewhile(lambda effect: isinstance(effect, fx.Send), rest))
+    told = [effect for effect in run if not isinstance(effect, fx.Append)]
+    return sends + told, rest[len(sends) :]
 
 
 def owner_of(client: BusClient) -> str:
