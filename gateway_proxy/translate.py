@@ -6,6 +6,7 @@ Sentinels by rule book 9: -1 volatility or price, -2 greeks, 1.797e308 and 21474
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, get_args
 
@@ -48,6 +49,37 @@ def contract_out(contract: Contract) -> ib.Contract:
         currency=contract.currency,
         tradingClass=contract.trading_class,
     )
+
+
+def _contract_fields(contract: ib.Contract) -> str:
+    fields = (
+        contract.conId, contract.symbol, contract.secType, contract.lastTradeDateOrContractMonth, contract.strike,
+        contract.right, contract.multiplier, contract.exchange, contract.primaryExchange, contract.currency,
+        contract.localSymbol, contract.tradingClass,
+    )  # fmt: skip
+    return "\0".join(map(str, fields))
+
+
+def _other_out(value: Any) -> str:
+    return _contract_fields(value) if isinstance(value, ib.Contract) else str(value)
+
+
+#: How a field of each type is written.
+_FIELD_OUT: dict[type, Callable[[Any], str]] = {
+    str: str,
+    bool: lambda value: "1" if value else "0",
+    int: lambda value: "" if value == UNSET_INTEGER else str(value),
+    float: lambda value: "" if value == UNSET_DOUBLE else "Infinite" if value == math.inf else str(value),
+    type(None): lambda _: "",
+    list: lambda tags: "".join(f"{each.tag}={each.value};" for each in tags),
+}
+
+
+def message_out(fields: Iterable[Any]) -> str:
+    """The text of one message to the Gateway, each field ended by a NUL; ib_async's unset numbers are empty fields."""
+    written = [_FIELD_OUT.get(type(field), _other_out)(field) for field in fields]
+    written.append("")
+    return "\0".join(written)
 
 
 def contract_in(contract: ib.Contract) -> Contract:

@@ -7,6 +7,7 @@ when pacing lets it go, because the world moves in between.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -47,6 +48,16 @@ class OrderSettings:
     dead_man_s: Annotated[float, Ge(0)] = 30.0  # silence of an engine that used to send heartbeats; 0 is off
     position_mismatch: Literal["lock", "adopt"] = "lock"  # when the broker holds what our fills do not explain
     waiters_max: Annotated[int, Gt(0)] = 16  # repeated requests waiting for one answer; more are refused
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One order that wants to go and what it is judged by. `counted`: it is one of the open ones already."""
+
+    ask: Ask
+    book: Book
+    reducing: bool
+    counted: bool
 
 
 class Admission:
@@ -181,12 +192,14 @@ class Admission:
             risk=order.risk,
         )
 
-    def refusal(self, ask: Ask, now: float, *, besides: str = "") -> str:
-        """Why the limits forbid it, "" when they do not. `besides`: the order itself, when it is counted already."""
-        return self._risk.refusal(ask, self.book(ask, now, besides=besides), now, counted=bool(besides)) or ""
+    def case(self, ask: Ask, now: float, *, besides: str = "") -> Case:
+        """`besides`: the order itself, when it is counted already."""
+        book = self.book(ask, now, besides=besides)
+        return Case(ask, book, reduces(ask, book), counted=bool(besides))
 
-    def reduces(self, ask: Ask, now: float) -> bool:
-        return reduces(ask, self.book(ask, now))
+    def refusal(self, case: Case, now: float) -> str:
+        """Why the limits forbid it, "" when they do not."""
+        return self._risk.refusal(case.ask, case.book, now, counted=case.counted) or ""
 
     def book(self, ask: Ask, now: float, *, besides: str = "") -> Book:
         """Everything the limits look at, in the worst case for this order."""
@@ -200,23 +213,22 @@ class Admission:
         foreign = () if self._mode == "dry-run" else map(_open_foreign, self._foreign.values())
         return Book(
             open=(*ours, *foreign),
-            held=tuple(self._held(ask.action)),
+            held=tuple(self._held(key, ask.action)),
             account=self._values.get(ask.account),
             quote=quote,
             quote_age_s=None if quote is None else now - at,
             guarded=tuple(_guarded(order) for order in self._register.open_orders() if order.exits),
         )
 
-    def _held(self, action: Action) -> list[Held]:
+    def _held(self, key: str, action: Action) -> Iterator[Held]:
+        """Of the instrument in question only: no limit looks at another one's positions."""
         dry = self._mode == "dry-run"
-        held = [
-            Held(engine, account, key, quantity)
-            for (engine, account, key, simulated), quantity in self._register.traded.items()
-            if simulated is dry
-        ]
-        if dry:
-            return held + [Held("", *where, quantity) for where, quantity in self._positions.simulated().items()]
-        return held + [Held("", *where, self._positions.worst(*where, action)) for where in self._positions.wheres()]
+        for (engine, account, traded, simulated), quantity in self._register.traded.items():
+            if traded == key and simulated is dry:
+                yield Held(engine, account, key, quantity)
+        broker = self._positions.simulated(key) if dry else self._positions.worst(key, action)
+        for account, quantity in broker.items():
+            yield Held("", account, key, quantity)
 
     def _market_price(self, action: Action, contract: Contract, now: float) -> float | None:
         quote = self.quote(contract.key, now)

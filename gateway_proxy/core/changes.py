@@ -124,8 +124,9 @@ class Changes:
         if leg is order.entry and order.opening:
             if reason := self._admission.opening_bar(order.contract.key):
                 raise Refused(reason)
-            ask = self._admission.ask_again(order, self._scribe.now, price=wanted.limit_price)
-            if reason := self._admission.refusal(ask, self._scribe.now, besides=order.client_order_id):
+            now = self._scribe.now
+            ask = self._admission.ask_again(order, now, price=wanted.limit_price)
+            if reason := self._admission.refusal(self._admission.case(ask, now, besides=order.client_order_id), now):
                 raise Refused(reason)
         self._modifications.join(_modification(order, leg), waiter)
         prices = {"limit_price": args.limit_price, "stop_price": args.stop_price}

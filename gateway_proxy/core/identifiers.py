@@ -10,8 +10,9 @@ import base64
 import hashlib
 import json
 import re
-from dataclasses import asdict
 from typing import Any, Final
+
+from msgspec import to_builtins
 
 from gateway_proxy.errors import Refused
 
@@ -25,6 +26,7 @@ GUARDS_MAX: Final = 2
 _GUARD: Final = re.compile(r"!guard\d+$")
 #: Room for "!guard1" in the 64 characters of a client_order_id.
 _GUARD_STEM_MAX: Final = 57
+_text: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def reference_stem(client_order_id: str, account: str) -> str:
@@ -58,8 +60,7 @@ def is_guard_name(client_order_id: str) -> bool:
 
 def payload_hash(op: str, args: Any) -> str:
     """The same for the same request, whatever the order of its fields; `args` is a dataclass of bus.messages."""
-    text = json.dumps([op, asdict(args)], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return hashlib.sha256(_text([op, to_builtins(args)]).encode()).hexdigest()[:32]
 
 
 def execution_stem(exec_id: str) -> str:

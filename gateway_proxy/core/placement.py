@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gateway_proxy.bus.messages import BracketArgs, Contract, Mode, PlaceArgs
 from gateway_proxy.core import answers
-from gateway_proxy.core.admission import Admission, OrderSettings
+from gateway_proxy.core.admission import Admission, Case, OrderSettings
 from gateway_proxy.core.deadlines import Deadlines
 from gateway_proxy.core.effects import PlaceOrders
 from gateway_proxy.core.events import ContractDetails
@@ -22,7 +22,7 @@ from gateway_proxy.core.register import intent_body
 from gateway_proxy.core.risk import Risk
 from gateway_proxy.core.scribe import Scribe
 from gateway_proxy.core.submissions import Jobs, Lane, Submit, Waiter
-from gateway_proxy.core.tickets import Expiry, fault_of, leg_count, multiplier_of, risk_of, tickets_of
+from gateway_proxy.core.tickets import Expiry, fault_of, leg_count, tickets_of
 from gateway_proxy.errors import Conflict, Expired, JournalUnavailable, Refused
 
 Args = PlaceArgs | BracketArgs
@@ -96,18 +96,11 @@ class Placement:
             self._refuse(args, digest, Refused("IB knows no such contract, or did not say so in time"))
             return
         parked = Parked(args, details, digest, self._scribe.now + wait_s)
-        if self._judgeable(parked):
-            self._admit(parked)
+        if self._decide(parked, may_wait=True):
             return
         self._parked[name] = parked
         until = min(parked.deadline, self._scribe.now + self._settings.quote_wait_s)
         self._deadlines.set(f"quote {name}", until, lambda: self._unpark(name))
-
-    def _judgeable(self, parked: Parked) -> bool:
-        """False only for a request that is in order but for a missing quote."""
-        if self._bar(parked):
-            return True
-        return not self._admission.needs_quote(parked.args, parked.details.contract.key, self._scribe.now)
 
     def _repeat(self, waiter: Waiter, name: str) -> None:
         """The same request again: the same answer, or a place among those who wait for it."""
@@ -120,12 +113,12 @@ class Placement:
 
     def quote_arrived(self, key: str) -> None:
         for name, parked in tuple(self._parked.items()):
-            if parked.details.contract.key == key and self._judgeable(parked):
-                self._unpark(name)
+            if parked.details.contract.key == key and self._decide(parked, may_wait=True):
+                self._deadlines.clear(f"quote {name}")
+                del self._parked[name]
 
     def _unpark(self, name: str) -> None:
-        self._deadlines.clear(f"quote {name}")
-        self._admit(self._parked.pop(name))
+        self._decide(self._parked.pop(name), may_wait=False)
 
     def unpark_cancelled(self, name: str) -> bool:
         """Drop a request that waits for its quote; True if there was one."""
@@ -145,43 +138,44 @@ class Placement:
 
     # ---------------------------------------------------------------- intent
 
-    def _bar(self, parked: Parked) -> str:
-        """Why it cannot be, limits and prices of the market aside; "" when it may."""
-        args, details, now = parked.args, parked.details, self._scribe.now
-        if fault := fault_of(args, details):
-            return fault
-        if reason := self._admission.gate_reason:
-            return f"not ready: {reason}"
+    def _decide(self, parked: Parked, *, may_wait: bool) -> bool:
+        """Refuse or submit it; False, and nothing done, when only a quote is missing and it may wait for that."""
         try:
-            ask = self._admission.ask_of(args, details.contract, self._admission.account(), now)
-        except Refused as error:
-            return str(error)
-        if self._admission.reduces(ask, now):
-            return ""
-        wall_ns = self._scribe.wall_ns
-        return self._admission.opening_bar(details.contract.key) or self._admission.hours_bar(details, wall_ns)
-
-    def _admit(self, parked: Parked) -> None:
-        try:
-            order = self._order_of(parked)
+            case = self._case(parked)
+            if may_wait and self._admission.needs_quote(parked.args, parked.details.contract.key, self._scribe.now):
+                return False
+            if reason := self._admission.refusal(case, self._scribe.now):
+                raise Refused(reason)
+            order = self._order_of(parked, case)
         except Refused as error:
             self._refuse(parked.args, parked.payload_hash, error)
-            return
-        self.submit(order, parked.deadline)
+        else:
+            self.submit(order, parked.deadline)
+        return True
 
-    def _order_of(self, parked: Parked) -> Order:
-        """The order this request becomes. Raises Refused with everything that can be wrong, cheapest first."""
+    def _case(self, parked: Parked) -> Case:
+        """What the limits will look at. Raises Refused for what no quote could mend, cheapest first."""
         args, details, now = parked.args, parked.details, self._scribe.now
+        if fault := fault_of(args, details):
+            raise Refused(fault)
+        if reason := self._admission.gate_reason:
+            raise Refused(f"not ready: {reason}")
         contract = details.contract
-        account = self._admission.account()
-        ask = self._admission.ask_of(args, contract, account, now)
-        if reason := self._bar(parked) or self._admission.refusal(ask, now):
-            raise Refused(reason)
-        opening = not self._admission.reduces(ask, now)
+        case = self._admission.case(self._admission.ask_of(args, contract, self._admission.account(), now), now)
+        if not case.reducing:
+            bar = self._admission.opening_bar(contract.key) or self._admission.hours_bar(details, self._scribe.wall_ns)
+            if bar:
+                raise Refused(bar)
+        return case
+
+    def _order_of(self, parked: Parked, case: Case) -> Order:
+        """The order this request becomes. Raises Refused when the order ids are exhausted."""
+        args, details, ask, now = parked.args, parked.details, case.ask, self._scribe.now
+        opening = not case.reducing
         good_for_ns = int(self._settings.entry_good_for_s * 1e9) if opening and args.tif == "DAY" else 0
         good_till_ns = self._scribe.wall_ns + good_for_ns if good_for_ns else 0
         ids = self._register.ids.take(leg_count(args))
-        tickets = tickets_of(args, contract, account, ids, Expiry(good_till_ns) if good_till_ns else None)
+        tickets = tickets_of(args, ask.contract, ask.account, ids, Expiry(good_till_ns) if good_till_ns else None)
         return Order(
             client_order_id=args.client_order_id,
             engine=args.engine,
@@ -189,9 +183,9 @@ class Placement:
             legs=tuple(Leg(name, ticket) for name, ticket in tickets),
             simulated=self._mode == "dry-run",
             opening=opening,
-            multiplier=multiplier_of(contract),
+            multiplier=ask.multiplier,
             min_tick=details.min_tick,
-            risk=risk_of(args, contract),
+            risk=ask.risk,
             intent_ns=self._scribe.wall_ns,
             expires_ns=self._scribe.wall_ns + int((parked.deadline - now) * 1e9),
             good_till_ns=good_till_ns,
@@ -265,7 +259,8 @@ class Placement:
             return f"not ready: {reason}"
         if order.opening and (reason := self._admission.opening_bar(order.contract.key)):
             return reason
-        return self._admission.refusal(self._admission.ask_again(order, now), now, besides=order.client_order_id)
+        ask = self._admission.ask_again(order, now)
+        return self._admission.refusal(self._admission.case(ask, now, besides=order.client_order_id), now)
 
     def _expired(self, order: Order) -> None:
         if order.state is State.INTENT:

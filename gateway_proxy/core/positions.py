@@ -25,21 +25,20 @@ class Positions:
     def reported(self, account: str, key: str, quantity: float) -> None:
         self._reported[account, key] = quantity
 
-    def wheres(self) -> set[Key]:
-        """Every account and contract that holds, held or may hold something."""
-        return {*self._reported, *self._at_sweep, *self._traded()}
-
-    def worst(self, account: str, key: str, action: Action) -> float:
-        """The estimate that leaves least room for an order of this side."""
-        where = (account, key)
-        since_sweep = self._traded().get(where, 0.0) - self._traded_at_sweep.get(where, 0.0)
-        ours = self._at_sweep.get(where, 0.0) + since_sweep
+    def worst(self, key: str, action: Action) -> dict[str, float]:
+        """By account that holds, held or may hold some: the estimate that leaves least room for an order of a side."""
+        traded = self._traded()
         pick = max if action == "BUY" else min
-        return pick(self._reported.get(where, ours), ours)
+        worst: dict[str, float] = {}
+        for where in (where for where in {*self._reported, *self._at_sweep, *traded} if where[1] == key):
+            since_sweep = traded.get(where, 0.0) - self._traded_at_sweep.get(where, 0.0)
+            ours = self._at_sweep.get(where, 0.0) + since_sweep
+            worst[where[0]] = pick(self._reported.get(where, ours), ours)
+        return worst
 
-    def simulated(self) -> dict[Key, float]:
-        """What dry-run fills alone would hold."""
-        return self._traded(simulated=True)
+    def simulated(self, key: str) -> dict[str, float]:
+        """By account, what dry-run fills alone would hold."""
+        return {account: total for (account, its), total in self._traded(simulated=True).items() if its == key}
 
     def swept(self, positions: dict[Key, float]) -> None:
         """A complete sweep: what it does not name is flat."""

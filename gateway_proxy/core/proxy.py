@@ -256,7 +256,8 @@ class ProxyCore(Parts):
         self._collect()
         granted = self._grant(now)
         self._collect()
-        return bool(self._woken) or granted
+        # What went changes nothing else by itself: only somebody woken by it, or a new wish, is worth another round.
+        return bool(self._woken) or (granted and self.scheduler.has_news)
 
     def _probe(self, now: float) -> None:
         try:
@@ -280,7 +281,7 @@ class ProxyCore(Parts):
         self.errands.wake(key)
 
     def _grant(self, now: float) -> bool:
-        """Give the budget to who is next. Without a session nothing may go."""
+        """Give the budget to who is next; True when something went. Without a session nothing may go."""
         expired = self.scheduler.expired(now)
         if expired:
             # Callers first: while their request is still in the queue it is known why they were not served.

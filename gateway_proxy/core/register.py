@@ -7,8 +7,10 @@ does not. What is known only for this session (who waits for an answer, what was
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
+
+from msgspec import to_builtins
 
 from gateway_proxy.bus.messages import Contract
 from gateway_proxy.core.day import Day, day_of
@@ -53,7 +55,7 @@ def intent_body(order: Order) -> dict[str, Any]:
         "intent_ns": order.intent_ns,
         "expires_ns": order.expires_ns,
         "good_till_ns": order.good_till_ns,
-        "legs": [{"name": leg.name, "ticket": asdict(leg.ticket)} for leg in order.legs],
+        "legs": [{"name": leg.name, "ticket": to_builtins(leg.ticket)} for leg in order.legs],
     }
 
 

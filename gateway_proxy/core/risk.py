@@ -196,8 +196,9 @@ class Risk:
 
         `counted`: it is asked about again, so it does not count once more against the rates.
         """
-        reasons = self._reasons(ask, book) if counted else (*self._reasons(ask, book), *self._rates(ask, book, now))
-        return next(iter(reasons), None)
+        reducing = reduces(ask, book)
+        reason = next(self._reasons(ask, book, reducing), None)
+        return reason if reason or counted or reducing else next(self._rates(ask, now), None)
 
     def cancel_refusal(self, engine: str, account: str, now: float) -> str | None:
         """Why this cancel may not go. Cancels of the proxy itself (kill switch, dead-man) do not ask."""
@@ -214,8 +215,7 @@ class Risk:
         """(submissions + revisions + cancels) / (executed orders + 1), as IB computes it (rule book 5.2)."""
         return self.day.messages / (self.day.executed_orders + 1)
 
-    def _reasons(self, ask: Ask, book: Book) -> Iterator[str]:
-        reducing = reduces(ask, book)
+    def _reasons(self, ask: Ask, book: Book, reducing: bool) -> Iterator[str]:
         yield from self._size(ask, reducing)
         yield from self._collar(ask, book)
         if reducing:
@@ -283,9 +283,7 @@ class Risk:
             if caps.max_position is not None and worst > caps.max_position:
                 yield _over("max_position", scope.name, worst, caps.max_position)
 
-    def _rates(self, ask: Ask, book: Book, now: float) -> Iterator[str]:
-        if reduces(ask, book):
-            return
+    def _rates(self, ask: Ask, now: float) -> Iterator[str]:
         if reason := self._rate("max_orders_per_minute", self._entries, ask.engine, ask.account, now):
             yield reason
         ratio_cap = self.settings.max_efficiency_ratio

@@ -132,6 +132,11 @@ class Scheduler:
         self._changed = False
         return granted
 
+    @property
+    def has_news(self) -> bool:
+        """Something happened since `due` was asked: the answer may be another one now."""
+        return self._changed
+
     def _last_turn(self, line: Line) -> int:
         return self._owners[line.next_bucket().owner].served
 

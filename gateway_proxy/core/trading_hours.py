@@ -19,9 +19,8 @@ def hours_bar(details: ContractDetails, wall_ns: int, *, close_cutoff_s: float, 
     `wall_ns`: Gateway time. The cut-offs are seconds before the close; an option's last day has its own.
     """
     key = details.contract.key
-    today = datetime.fromtimestamp(wall_ns // _SECOND, UTC).strftime("%Y%m%d")
     expiry = details.contract.last_trade_date
-    if len(expiry) == 8 and expiry < today:
+    if len(expiry) == 8 and expiry < _date(wall_ns):
         return f"{key} has expired"
     if is_open(details.liquid_hours, details.time_zone, wall_ns) is False:
         return f"{key} is closed: outside its liquid hours"
@@ -29,9 +28,13 @@ def hours_bar(details: ContractDetails, wall_ns: int, *, close_cutoff_s: float, 
     if not closes:
         return ""
     left_s = (closes[0] - wall_ns) / _SECOND
-    last_day = datetime.fromtimestamp(closes[0] // _SECOND, UTC).strftime("%Y%m%d")
-    cutoff_s = max(close_cutoff_s, expiry_cutoff_s if expiry == last_day else 0.0)
+    is_last_day = bool(expiry) and expiry == _date(closes[0])
+    cutoff_s = max(close_cutoff_s, expiry_cutoff_s if is_last_day else 0.0)
     if left_s < cutoff_s:
-        kind = "expires" if expiry == last_day else "closes"
+        kind = "expires" if is_last_day else "closes"
         return f"{key} {kind} in {left_s:.0f} s; nothing is opened in the last {cutoff_s:.0f} s"
     return ""
+
+
+def _date(wall_ns: int) -> str:
+    return datetime.fromtimestamp(wall_ns // _SECOND, UTC).strftime("%Y%m%d")

@@ -58,7 +58,7 @@ def test_old_cycles_are_found_after_some_looks(collector):
     gc.collect(1)
     old.clear()
     for _ in range(garbage.YOUNG_PER_FULL):
-        young = [[] for _ in range(2 * garbage.YOUNG_WORTH)]
+        young: list[list[int]] = [[] for _ in range(2 * garbage.YOUNG_WORTH)]
         collector.quiet()
         young.clear()
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import ib_async as ib
 import pytest
+from ib_async.client import Client
 from ib_async.util import UNSET_DOUBLE, UNSET_INTEGER
 
 from gateway_proxy import translate
@@ -123,3 +125,36 @@ def test_execution_keeps_its_identity_and_side():
 
     assert (event.exec_id, event.perm_id, event.action, event.quantity) == ("0001.01", 99, "SELL", 2.0)
     assert event.time_ns == 1_781_535_600 * 1_000_000_000
+
+
+class WrittenByIbAsync(Client):
+    """ib_async's own writing of a message, kept instead of sent."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.connState, self._serverVersion = Client.CONNECTED, 178
+        self.calls: list[tuple[tuple[object, ...], str]] = []
+
+    def send(self, *fields, makeEmpty=True):
+        self.fields = fields
+        super().send(*fields, makeEmpty=makeEmpty)
+
+    def sendMsg(self, msg):
+        self.calls.append((self.fields, msg))
+
+
+@pytest.mark.parametrize("quantity", [1, 2.5, Decimal("0.5"), UNSET_DOUBLE, UNSET_INTEGER, math.inf, None])
+@pytest.mark.parametrize(
+    "contract", [ib.Stock("SPY", "SMART", "USD"), ib.Option("SPY", "20260619", 600.5, "C", "SMART")]
+)
+def test_messages_are_written_as_ib_async_writes_them(contract, quantity):
+    """Field for field the same text, for orders full of unset numbers, tags and subclasses of Contract."""
+    client = WrittenByIbAsync()
+    order = ib.LimitOrder("BUY", quantity, 600.05, algoStrategy="Adaptive", algoParams=[ib.TagValue("p", "Urgent")])
+
+    client.placeOrder(7, contract, order)
+    client.reqHistoricalData(8, contract, "", "60 S", "1 min", "TRADES", True, 2, True, [ib.TagValue("a", "b")])
+    client.reqMktData(9, contract, "100,101", False, False, [])
+    client.reqExecutions(10, ib.ExecutionFilter())
+
+    assert [translate.message_out(fields) for fields, _ in client.calls] == [text for _, text in client.calls]

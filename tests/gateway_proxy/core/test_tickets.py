@@ -7,6 +7,7 @@ import string
 import pytest
 from hypothesis import given, strategies
 
+from gateway_proxy.bus.messages import BracketArgs, Contract, PlaceArgs
 from gateway_proxy.core.identifiers import (
     ORDER_ID_MAX,
     OrderIds,
@@ -136,6 +137,19 @@ def test_any_change_of_the_payload_changes_its_hash(change):
     assert payload_hash("order.bracket", bracket()) == payload_hash("order.bracket", bracket())
     assert payload_hash("order.bracket", bracket()) != payload_hash("order.bracket", bracket(**change))
     assert payload_hash("order.bracket", bracket()) != payload_hash("order.place", bracket())
+
+
+@pytest.mark.parametrize(
+    ("args", "digest"),
+    [
+        (PlaceArgs("scalp", "a", "SPY", "BUY", 1, "LMT", limit_price=599.5), "e818ac75b6b49e55f522ff2843e90bef"),
+        (PlaceArgs("scalp", "\u00e9", Contract("SPY", con_id=7), "SELL", 2, "MKT"), "49cc05a431d2fadae66548b032916c19"),
+        (BracketArgs("scalp", "b", "SPY", "BUY", 3, 600.0, 601.25, 1e-07), "a508df0667dff067155ab29d8aaf46ed"),
+    ],
+)
+def test_a_repeated_request_is_recognised_by_every_later_version(args, digest):
+    """The hash is in the journals of today: one that changed would turn a repetition into a conflict."""
+    assert payload_hash("order.place", args) == digest
 
 
 @pytest.mark.parametrize(
