@@ -37,6 +37,8 @@ log = logging.getLogger("gateway_proxy")
 
 #: How often the loop measures how late it is, real seconds.
 BEAT_S: Final = 0.25
+#: After so much work on anything else the trade socket is looked at, real seconds: what an order may wait for that.
+ORDERS_WAIT_S: Final = 0.001
 #: Housekeeping waits until no client has traded for so long, real seconds.
 QUIET_S: Final = 1.0
 #: Pacing is written down every so many beats.
@@ -85,6 +87,7 @@ class Service:
         self._is_performing = False
         self._failure: BaseException | None = None
         self._traded_at = 0.0
+        self._looked_at = 0.0
         self._performers: dict[type, Callable[[Any], None]] = {
             fx.Connect: lambda effect: self._upstream.connect(),
             fx.Disconnect: lambda effect: self._upstream.disconnect(effect.reason),
@@ -176,7 +179,10 @@ class Service:
         return Request(request.id, request.op, request.args, request.expires_in_s * self._clock.speed)
 
     def _step(self, feed: Callable[[float], None]) -> None:
-        """Feed, perform, re-arm. An effect that feeds the core again (a refused dial) waits for its turn."""
+        """Feed, perform, re-arm. An effect that feeds the core again (a refused dial) waits for its turn.
+
+        A flood of requests or of the Gateway's words is many steps in one turn of the loop: orders come between them.
+        """
         try:
             feed(self._clock.now())
             self._queue += self._core.effects()
@@ -188,6 +194,9 @@ class Service:
             finally:
                 self._is_performing = False
             self._arm_soon()
+            if time.monotonic() - self._looked_at >= ORDERS_WAIT_S:
+                self._bus.look_for_orders()
+                self._looked_at = time.monotonic()
         except BaseException as failure:
             self._fail(failure)
 

@@ -108,6 +108,7 @@ class BusServer:
         self._heartbeat_timer: asyncio.TimerHandle | None = None
         self._welcome_timer: asyncio.TimerHandle | None = None
         self._look_again_planned = False
+        self._takes_orders = False
         self._bad_frame_logged_at = -BAD_FRAME_LOG_SPACING_S
 
     # ------------------------------------------------------------ life
@@ -298,6 +299,11 @@ class BusServer:
         for name in ("trade", "request", "market"):
             self._look(name)
 
+    def look_for_orders(self) -> None:
+        """Between pieces of other work: take what waits on the trade socket, so that no order waits for all of them."""
+        if not self._takes_orders:
+            self._look("trade")
+
     def _look(self, name: str) -> None:
         """Take what waits on one socket, at most FRAMES_PER_TURN messages; plan another look if that was not all."""
         socket = self._sockets.get(name)
@@ -310,6 +316,10 @@ class BusServer:
                 return
             if name == "market":
                 self._receive_subscription(frames)
+            elif name == "trade":
+                self._takes_orders = True
+                self._receive_request(name, frames)
+                self._takes_orders = False
             else:
                 self._receive_request(name, frames)
             if not self._sockets:

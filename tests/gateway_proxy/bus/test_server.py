@@ -9,6 +9,7 @@ import stat
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,30 @@ def test_plain_req_socket_gets_its_answer(bus, peers):
     socket.send_json(ENVELOPE)
 
     assert socket.recv_json() == {"v": 1, "id": "q-1", "ok": True, "body": {"state": "ready"}}
+
+
+def test_an_order_passes_data_requests_that_came_before_it(bus, peers):
+    """Between any two of them the trade socket can be looked at; one order never comes into the middle of another."""
+    data, trade = connect(peers, bus, zmq.DEALER), connect(peers, bus, zmq.DEALER, "trade")
+    story: list[str] = []
+
+    def answer(request):
+        story.append(request.op)
+        if story.count("status") == 3 and "resume" not in story:
+            for number in range(5):
+                trade.send_json({"v": 1, "id": number, "op": "resume", "args": {}})
+            time.sleep(0.2)
+        bus.server.look_for_orders()
+        story.append("done")
+        return {}
+
+    bus.answers |= {"status": answer, "resume": answer}
+    bus.call(lambda: [data.send_json(ENVELOPE) for _ in range(20)] and time.sleep(0.2))
+    for socket, count in ((data, 20), (trade, 5)):
+        for _ in range(count):
+            socket.recv()
+
+    assert story == [*["status", "done"] * 2, "status", *["resume", "done"] * 5, "done", *["status", "done"] * 17]
 
 
 @pytest.mark.parametrize("delimiter", [[], [b""]])
