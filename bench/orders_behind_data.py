@@ -101,7 +101,7 @@ class Flood:
         self._socket.connect(found["endpoints"]["request"])
         self._line = line
         self._sent_before = len(line.contracts)
-        self._asked: int = 0
+        self._asked = 0
         self.ask(CONTRACTS)
 
     @property
