@@ -4,6 +4,10 @@ Three ways to the same place, in interleaved rounds on one machine and one clock
 order in its own process and keeps nothing; the floor, one REQ-ROUTER hop and one fdatasync; and the whole way through
 the proxy: client, bus, checks, journal (intent and permission, one sync), socket. Every order is acknowledged and
 cancelled before the next one. The journal alone is measured beside them: what one order appends.
+
+Where our time goes is told by stage: from the call until the proxy has read the request, until it has decided, until
+the journal is synced, and until the bytes are at the Gateway. All ways pause equally long between two orders, because
+a processor that slept is several times slower.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +44,7 @@ ACCOUNT: Final = "DU1234567"
 #: Far from the market, so that orders rest and can be cancelled; between two of them, so that no pacing rule waits.
 PRICE: Final = 500.0
 PAUSE_S: Final = 0.07
+STAGES: Final = ("call and hop", "decide", "journal synced", "encode, write, arrive")
 WAYS: Final = ("ib_async in process", "hop and fdatasync", "proxy and journal")
 CONFIG: Final = """
 [gateway]
@@ -60,20 +66,18 @@ level = "error"
 
 
 @contextmanager
-def running(*command: str, piped: bool = True) -> Iterator[subprocess.Popen[str]]:
-    """A module as a process; waits for its first line if that is piped."""
-    output = subprocess.PIPE if piped else subprocess.DEVNULL
-    process = subprocess.Popen([sys.executable, "-m", *command], stdout=output, text=True)
+def running(*command: str, awaited: bool = True) -> Iterator[subprocess.Popen[str]]:
+    """A module as a process, its output piped; waits for its first line if that is `awaited`."""
+    process = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
     try:
-        if piped:
-            assert process.stdout is not None
+        if awaited:
             assert process.stdout.readline(), f"{command} did not start"
         yield process
     finally:
         process.kill()
         process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        process.stdout.close()
 
 
 class Bench:
@@ -86,7 +90,7 @@ class Bench:
         self._relay = stack.enter_context(running("bench.orders_peers", "relay", str(self.port), str(gateway_port)))
         config = directory / "bench.toml"
         config.write_text(CONFIG.format(port=self.port, directory=directory))
-        stack.enter_context(running("gateway_proxy", "--config", str(config), piped=False))
+        self._proxy = stack.enter_context(running("bench.orders_stamped", "--config", str(config), awaited=False))
         endpoint = f"ipc://{directory}/floor"
         stack.enter_context(running("bench.orders_peers", "floor", endpoint, str(directory / "floor.bin")))
         wait_for_proxy(directory / "run")
@@ -96,6 +100,7 @@ class Bench:
         self._request = stack.enter_context(self._context.socket(zmq.REQ))
         self._request.connect(endpoint)
         self._orders = 0
+        self.stages: dict[str, list[int]] = {name: [] for name in STAGES}
 
     def _arrived_ns(self) -> int:
         assert self._relay.stdout is not None
@@ -109,16 +114,23 @@ class Bench:
             began = time.monotonic_ns()
             reply = self.client.place("SPY", "BUY", 1, limit_price=PRICE, ref=ref)
             assert reply.state == "accepted", reply
-            took.append(self._arrived_ns() - began)
+            arrived = self._arrived_ns()
+            took.append(arrived - began)
+            self._clock(began, arrived)
             self.client.cancel(ref)
             time.sleep(PAUSE_S)
         return took
+
+    def _clock(self, began: int, arrived: int) -> None:
+        assert self._proxy.stdout is not None
+        times = [began, *map(int, self._proxy.stdout.readline().split()), arrived]
+        for name, (start, end) in zip(STAGES, pairwise(times), strict=True):
+            self.stages[name].append(end - start)
 
     def through_ib_async(self, count: int) -> list[int]:
         took: list[int] = []
 
         async def place() -> None:
-            gateway = ib_async.IB()
             gateway = ib_async.IB()
             await gateway.connectAsync("127.0.0.1", self.port, clientId=8)
             contract = ib_async.Contract(conId=756733, symbol="SPY", secType="STK", exchange="SMART", currency="USD")
@@ -144,7 +156,7 @@ class Bench:
             began = time.monotonic_ns()
             self._request.send(b"x" * 300)
             took.append(int(self._request.recv()) - began)
-            time.sleep(PAUSE_S / 4)
+            time.sleep(PAUSE_S)
         return took
 
 
@@ -209,6 +221,8 @@ def main() -> int:
         tell(f"order to Gateway, {name}", took[name])
     ours, (in_process, floor) = took[WAYS[2]], (took[name] for name in WAYS[:2])
     tell(f"order to Gateway, {WAYS[2]}", ours, ib_async=in_process, hop_and_fdatasync=floor)
+    for name, values in bench.stages.items():
+        tell(f"stage of ours: {name}", values)
     tell("one plain synced append", plain_took)
     tell("journal of one order", journal_took, one_plain_append=plain_took)
     return 0
