@@ -355,7 +355,8 @@ class BusServer:
         self._welcome_timer = None if due is None else self._loop.call_at(max(due, now), self._send_welcomes)
 
     def _receive_request(self, name: str, frames: list[zmq.Frame]) -> None:
-        client, payload = _sender("trade" if name == "trade" else "request", frames)
+        socket: Literal["request", "trade"] = "trade" if name == "trade" else "request"
+        client, payload = _sender(socket, frames, has_keys=self._ring is not None)
         self.counters["requests"] += 1
         ops, receive = (TRADE_ARGS, self.on_trade) if name == "trade" else (REQUEST_ARGS, self.on_request)
         try:
@@ -382,17 +383,20 @@ class BusServer:
         self.reply(client, request.id, error=GatewayUnavailable("the proxy is starting", retry_in_s=1.0))
 
 
-def _sender(name: Literal["request", "trade"], frames: list[zmq.Frame]) -> tuple[Client, list[zmq.Frame]]:
+def _sender(
+    name: Literal["request", "trade"], frames: list[zmq.Frame], *, has_keys: bool
+) -> tuple[Client, list[zmq.Frame]]:
     """Whom a request came from, and its frames. REQ puts an empty frame in front, DEALER does as it likes."""
     route, *payload = frames
     delimiter = len(payload) > 1 and not len(payload[0])
     if delimiter:
         payload = payload[1:]
-    return Client(name, route.bytes, delimiter, _peer(frames[-1])), payload
+    return Client(name, route.bytes, delimiter, _peer(frames[-1], has_keys)), payload
 
 
-def _peer(frame: zmq.Frame) -> str:
-    for prefix, word in (("key:", "User-Id"), ("", "Peer-Address")):
+def _peer(frame: zmq.Frame, has_keys: bool) -> str:
+    # Without keys nobody has a user id, and asking for one costs an exception with every request.
+    for prefix, word in (("key:", "User-Id"), ("", "Peer-Address"))[not has_keys :]:
         try:
             if told := str(frame.get(word)):
                 return prefix + told

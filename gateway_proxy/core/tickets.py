@@ -137,11 +137,7 @@ def tickets_of(
 
     `order_ids`: as many as `leg_count(args)`, ascending. A DAY entry with an `expiry` becomes good till that moment.
     """
-    legs = tuple(_legs(args, contract, account, order_ids))
-    name, entry = legs[0]
-    if expiry is not None and entry.tif == "DAY":
-        legs = ((name, replace(entry, tif="GTD", good_till=expiry.good_till)), *legs[1:])
-    return legs
+    return tuple(_legs(args, contract, account, order_ids, expiry if args.tif == "DAY" else None))
 
 
 def leg_count(args: PlaceArgs | BracketArgs) -> int:
@@ -149,7 +145,7 @@ def leg_count(args: PlaceArgs | BracketArgs) -> int:
 
 
 def _legs(
-    args: PlaceArgs | BracketArgs, contract: Contract, account: str, order_ids: tuple[int, ...]
+    args: PlaceArgs | BracketArgs, contract: Contract, account: str, order_ids: tuple[int, ...], expiry: Expiry | None
 ) -> Iterator[tuple[LegName, OrderTicket]]:
     bracket = isinstance(args, BracketArgs)
     entry = OrderTicket(
@@ -161,9 +157,10 @@ def _legs(
         order_type="LMT" if isinstance(args, BracketArgs) else args.order_type,
         limit_price=args.limit_price,
         stop_price=None if isinstance(args, BracketArgs) else args.stop_price,
-        tif=args.tif,
+        tif=args.tif if expiry is None else "GTD",
         order_ref=order_reference(args.client_order_id, account, "entry"),
         transmit=not bracket,
+        good_till="" if expiry is None else expiry.good_till,
     )
     yield "entry", entry
     if not isinstance(args, BracketArgs):
@@ -173,6 +170,7 @@ def _legs(
         entry,
         action=OPPOSITE[args.action],
         tif="GTC",
+        good_till="",
         parent_id=order_ids[0],
         oca_group=reference_stem(args.client_order_id, account),
     )
