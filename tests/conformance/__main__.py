@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench.environments import environment
+
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "conformance"
 CLIENTS = {
@@ -18,20 +20,6 @@ CLIENTS = {
     "ib_insync": ("ib_insync==0.9.86", ["with_ib.py", "ib_insync"]),
     "ibapi": ("ibapi==9.81.1.post1", ["with_ibapi.py"]),
 }
-
-
-def environment(client: str, requirement: str, base: Path) -> Path:
-    """The Python of the client's environment, made if needed."""
-    home = base / requirement.replace("==", "-")
-    python = home / "bin" / "python"
-    if not (home / "ready").exists():
-        print(f"{client}: making {home}", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
-        subprocess.run(
-            [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", requirement], check=True
-        )
-        (home / "ready").touch()
-    return python
 
 
 def converse(python: Path, script: list[str]) -> bool:
@@ -64,7 +52,7 @@ def main() -> int:
         requirement, script = CLIENTS[client]
         print(f"== {requirement}", flush=True)
         try:
-            python = environment(client, requirement, arguments.environments)
+            python = environment(requirement, arguments.environments)
         except subprocess.CalledProcessError as error:
             print(f"{client}: no environment, {error.cmd[-1]} could not be installed", file=sys.stderr)
             return 2
