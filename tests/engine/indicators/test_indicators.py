@@ -194,6 +194,21 @@ def test_tuned_loops_agree_with_the_twins_on_anything(closes, period):
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-5)
 
 
+@pytest.mark.parametrize("bars", [fast.BLOCK + extra for extra in (0, 14, 15, 16, 18)] + [2 * fast.BLOCK + 15])
+def test_tuned_loops_go_on_from_block_to_block(bars):
+    """Series that end before, on and behind the end of a block give what one bar at a time gives, and NaN stays NaN."""
+    close = one(market(bars, seed=bars)).close
+    broken = close.copy()
+    broken[100] = np.nan
+
+    for tuned, indicator in ((ind.rsi(close, 14), ind.RSI(14)), (ind.ema(close, 14), ind.EMA(14))):
+        state = indicator.start(1)
+        assert_agree(tuned, [indicator.update(state, Bars(close[t : t + 1]))[0, 0] for t in range(bars)])
+    assert np.isnan(ind.rsi(broken, 14)[100:]).all()
+    assert np.isnan(ind.ema(broken, 14)[100:]).all()
+    assert_agree(ind.rsi(broken, 14)[:100], ind.rsi(close, 14)[:100])
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=60), st.integers(2, 12))
 def test_windowed_means_do_not_drift_after_huge_values(values, period):
