@@ -1,14 +1,15 @@
 """RSI, two EMAs and session VWAP of many symbols at once: the scalp rules' set, over a matrix or bar by bar.
 
-Time-major, so that the processor's vectors run across symbols. Warm-up, symbols without a bar and the rest are one
-kernel: rows where every symbol is warm and present take the fast loops, all other rows the careful one.
+Time-major, so that the processor's vectors run across symbols. Rows where every symbol is warm and present take one
+plain loop per indicator, short enough for the compiler to make vectors of; all other rows take the careful loop, which
+asks each symbol where it stands.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from engine.indicators.compile import BoolArray, FloatArray, IntArray, kernel
+from engine.indicators.compile import BoolArray, FloatArray, IntArray, kernel, step
 from engine.indicators.fast import EMA_FAST, EMA_SLOW, NO_MOVE, RSI, SET_ROWS, VWAP
 
 #: Rows of the state. SESSION's first entry is the session of the last bar; -1 before the first.
@@ -43,11 +44,7 @@ def strategy_block(
     warm = max(rsi_period + 1, fast, slow)
     count, before, moved, total = state[COUNT], state[BEFORE], state[MOVED], state[TOTAL]
     quick, calm, turnover, shares = state[QUICK], state[CALM], state[TURNOVER], state[SHARES]
-    everybody = True
-    fewest = 1e300
-    for s in range(symbols):
-        everybody = everybody and active[s]
-        fewest = min(fewest, count[s])
+    ready = False
     for t in range(close.shape[0]):
         h, lo, c, v = high[t], low[t], close[t], volume[t]
         rsi, ema_fast, ema_slow, vwap = out[RSI, t], out[EMA_FAST, t], out[EMA_SLOW, t], out[VWAP, t]
@@ -55,30 +52,13 @@ def strategy_block(
             state[SESSION, :] = session[t]
             turnover[:] = 0.0
             shares[:] = 0.0
-        if everybody and fewest >= warm:
-            for s in range(symbols):
-                change = c[s] - before[s]
-                before[s] = c[s]
-                m = keep * moved[s] + change
-                a = keep * total[s] + abs(change)
-                moved[s] = m
-                total[s] = a
-                rsi[s] = 0.0 if a < floor else 50.0 + 50.0 * (m / a)
-            for s in range(symbols):
-                q = b_fast * quick[s] + a_fast * c[s]
-                quick[s] = q
-                ema_fast[s] = q
-                w = b_slow * calm[s] + a_slow * c[s]
-                calm[s] = w
-                ema_slow[s] = w
-            for s in range(symbols):
-                money = turnover[s] + (h[s] + lo[s] + c[s]) * v[s]
-                stock = shares[s] + v[s]
-                turnover[s] = money
-                shares[s] = stock
-                vwap[s] = money / (3.0 * stock)
-            for s in range(symbols):
-                count[s] += 1.0
+        ready = ready or _all_warm(active, count, warm)
+        if ready:
+            _rsi_row(c, keep, floor, before, moved, total, rsi)
+            _ema_row(c, a_fast, quick, ema_fast)
+            _ema_row(c, a_slow, calm, ema_slow)
+            _vwap_row(h, lo, c, v, turnover, shares, vwap)
+            count += 1.0
             continue
         for s in range(symbols):
             if not active[s]:
@@ -102,7 +82,51 @@ def strategy_block(
             shares[s] += v[s]
             vwap[s] = turnover[s] / (3.0 * shares[s])
             count[s] = n + 1.0
-        fewest += 1.0 if everybody else 0.0
+
+
+@step
+def _all_warm(active: BoolArray, count: FloatArray, warm: int) -> bool:
+    """Whether every symbol has this bar and `warm` bars before it. Counts to the end, so that it runs in vectors."""
+    missing = 0
+    for s in range(count.size):
+        missing += not (active[s] and count[s] >= warm)
+    return missing == 0
+
+
+@step
+def _rsi_row(
+    close: FloatArray, keep: float, floor: float, before: FloatArray, moved: FloatArray, total: FloatArray,
+    out: FloatArray,
+) -> None:  # fmt: skip
+    for s in range(close.size):
+        change = close[s] - before[s]
+        m = keep * moved[s] + change
+        a = keep * total[s] + abs(change)
+        before[s] = close[s]
+        moved[s] = m
+        total[s] = a
+        out[s] = 0.0 if a < floor else 50.0 + 50.0 * (m / a)
+
+
+@step
+def _ema_row(close: FloatArray, alpha: float, mean: FloatArray, out: FloatArray) -> None:
+    for s in range(close.size):
+        m = (1.0 - alpha) * mean[s] + alpha * close[s]
+        mean[s] = m
+        out[s] = m
+
+
+@step
+def _vwap_row(
+    high: FloatArray, low: FloatArray, close: FloatArray, volume: FloatArray, turnover: FloatArray, shares: FloatArray,
+    out: FloatArray,
+) -> None:  # fmt: skip
+    for s in range(close.size):
+        money = turnover[s] + (high[s] + low[s] + close[s]) * volume[s]
+        stock = shares[s] + volume[s]
+        turnover[s] = money
+        shares[s] = stock
+        out[s] = money / (3.0 * stock)
 
 
 def empty_out(bars: int, symbols: int) -> FloatArray:
