@@ -39,7 +39,7 @@ log = logging.getLogger("gateway_proxy")
 BEAT_S: Final = 0.25
 #: After so much work on anything else the trade socket is looked at, real seconds: what an order may wait for that.
 ORDERS_WAIT_S: Final = 0.001
-#: Housekeeping waits until no client has traded for so long, real seconds.
+#: Housekeeping waits until the journal has been given nothing for so long, real seconds.
 QUIET_S: Final = 1.0
 #: Pacing is written down every so many beats.
 REMEMBER_BEATS: Final = 4
@@ -86,7 +86,7 @@ class Service:
         self._queue: list[fx.Effect] = []
         self._is_performing = False
         self._failure: BaseException | None = None
-        self._traded_at = 0.0
+        self._recorded_at = 0.0
         self._looked_at = 0.0
         self._performers: dict[type, Callable[[Any], None]] = {
             fx.Connect: lambda effect: self._upstream.connect(),
@@ -137,7 +137,7 @@ class Service:
             upstream = self._upstream
             vitals = Vitals(lag_s, upstream.unread_bytes(), upstream.unsent_bytes(), upstream.owner_reads())
             self._step(lambda now, vitals=vitals: self._core.receive_vitals(vitals, now))  # type: ignore[misc]
-            quiet = time.monotonic() - self._traded_at >= QUIET_S
+            quiet = time.monotonic() - self._recorded_at >= QUIET_S
             self._journal.tidy(quiet=quiet)
             if quiet:
                 collector.quiet()
@@ -165,7 +165,6 @@ class Service:
         self._step(lambda now: self._core.receive_request(client, owner_of(client), scaled, now))
 
     def _receive_trade(self, client: BusClient, request: Request) -> None:
-        self._traded_at = time.monotonic()
         scaled = self._scaled(request)
         self._step(lambda now: self._core.receive_trade(client, owner_of(client), scaled, now))
 
@@ -215,6 +214,8 @@ class Service:
         for effect in effects[:at]:
             self._performers[type(effect)](effect)
         records = tuple(effect for effect in effects[at:end] if isinstance(effect, fx.Append))
+        if records:
+            self._recorded_at = time.monotonic()
         try:
             self._journal.append(records, time.time_ns())
         except JournalUnavailable as failure:
