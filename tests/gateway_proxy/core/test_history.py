@@ -69,6 +69,22 @@ def test_answer_is_given_again_while_ib_forbids_to_repeat_the_request(world: Cor
     assert world.body(number)["bars"]
 
 
+def test_growing_bar_of_an_answer_that_is_given_again_is_not_called_complete(world: CoreWorld):
+    """Its minute has ended meanwhile, but the trades of its last seconds are not in it."""
+    world.advance(34 - world.now)  # 11:00:54
+    first = world.ask("bars", contract="SPY", count=5)
+    world.advance(2)
+    world.advance(8)  # 11:01:04
+
+    again = world.ask("bars", contract="SPY", count=5)
+    world.advance(1)
+
+    assert len(world.sent(fx.RequestHistory)) == 1
+    growing, remembered = world.body(first)["bars"][-1], world.body(again)["bars"][-1]
+    assert not growing.complete
+    assert remembered == growing
+
+
 def test_old_answers_are_not_kept(world: CoreWorld):
     """Whole days of bars that nobody may get any more would fill the memory."""
     for count in range(1, 50):
