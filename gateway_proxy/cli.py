@@ -10,11 +10,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from gateway_proxy.errors import AlreadyRunning, ConfigError, JournalUnavailable, ProxyError, ProxyUnreachable
+
+if TYPE_CHECKING:
+    from gateway_proxy.settings import Settings
 
 DEFAULT_CONFIG = "configs/local.toml"
 FAILED, USAGE, UNREACHABLE, RUNNING = 1, 2, 3, 4
@@ -24,6 +27,7 @@ _CONFIG_OF = {
     "doctor": f"also check this file and its Gateway; left out: {DEFAULT_CONFIG} if it exists",
     "journal": f"whose journal; left out: {DEFAULT_CONFIG}",
     "keys": f"whose [bus] keys_dir; left out: {DEFAULT_CONFIG}",
+    "record": f"whose engines and [record] section; left out: {DEFAULT_CONFIG}",
 }
 
 
@@ -63,6 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     kill = _add(commands, "kill", "stop every opening order until `resume`; cancels unfilled entries", _kill)
     kill.add_argument("--reason", default="", help="one line for the journal")
     kill.add_argument("--keep-orders", action="store_true", help="leave unfilled entries working")
+    record = _add(commands, "record", "keep what the bus says as Parquet files, until Ctrl-C", _record)
+    record.add_argument("--dir", type=Path, help="where the files go; left out: [record] dir of --config")
+    record.add_argument(
+        "--topics", nargs="+", metavar="TOPIC", help="left out: bars and chain of every engine's symbols"
+    )
     _add(commands, "resume", "allow opening orders again after a kill", _resume)
     journal = _add(commands, "journal", "read the order journal", _journal)
     journal.add_argument("action", choices=("list", "show", "verify", "export"))
@@ -212,6 +221,37 @@ def _configured_journal(config: str) -> Path:
         if runs:
             return runs[-1]
     return journal_path(settings)
+
+
+# ---------------------------------------------------------------- recording
+
+
+def _record(options: argparse.Namespace) -> int:
+    from gateway_proxy.config import load
+    from gateway_proxy.logs import start_logs
+    from gateway_proxy.recorder.command import record, rules
+    from gateway_proxy.recorder.files import RecordingFailed
+
+    options.config = options.config or DEFAULT_CONFIG
+    settings = load(options.config)
+    wanted = tuple(options.topics or settings.record.topics)
+    what = rules(wanted, settings.engines, settings.record.every_s, settings.record.rows_max)
+    start_logs("recorder", settings.logs)
+    try:
+        record(what, options.dir or _recording_dir(settings), _runtime(options))
+    except RecordingFailed as error:
+        return _complain(error, FAILED)
+    return 0
+
+
+def _recording_dir(settings: Settings) -> Path:
+    """A simulated run has a market of its own and so a recording of its own, beside its journal."""
+    from gateway_proxy.assembly import journal_path, runtime_dir
+
+    if settings.record.dir:
+        return Path(settings.record.dir).expanduser()
+    runs = sorted((runtime_dir(settings) / "runs").glob("*")) if settings.simulator.enabled else []
+    return (runs[-1] if runs else journal_path(settings).parent) / "recording"
 
 
 # ---------------------------------------------------------------- keys

@@ -80,6 +80,19 @@ class SimulatorSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordSettings:
+    """What `gateway-proxy record` keeps, and where. A crash loses what came within `every_s`, or `rows_max` rows."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
+
+    enabled: bool = False  # the launcher starts a recorder too
+    dir: str = ""  # "": recording/ in the directory of a simulated run, else in ~/.local/state/gateway-proxy
+    topics: tuple[str, ...] = ()  # left out: bars and chain of every engine's symbols
+    every_s: Annotated[float, Interval(ge=1, le=3600)] = 60.0  # real seconds between two files of one table
+    rows_max: Annotated[int, Interval(ge=1, le=1_000_000)] = 50_000  # in memory, all tables together
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """One configuration file. Unknown sections and keys are errors."""
 
@@ -102,6 +115,7 @@ class Settings:
     windows: WindowSettings = WindowSettings()
     simulator: SimulatorSettings = SimulatorSettings()
     launcher: LauncherSettings = LauncherSettings()
+    record: RecordSettings = RecordSettings()
     logs: LogSettings = LogSettings()
     engines: dict[str, dict[str, Any]] = field(default_factory=dict)
     monitor: dict[str, Any] = field(default_factory=dict)

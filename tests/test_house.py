@@ -207,8 +207,8 @@ def test_simulator_shares_no_code_with_the_others():
     assert broken == [], "\n".join(map(str, broken))
 
 
-@pytest.mark.parametrize("package", ["engine", "monitor"])
-def test_engine_and_monitor_use_public_names_only(package):
+@pytest.mark.parametrize("package", ["engine", "monitor", "gateway_proxy.recorder"])
+def test_clients_of_the_bus_use_public_names_only(package):
     """What they need, any other program can have: `from gateway_proxy import …`, nothing deeper."""
     broken = [
         found

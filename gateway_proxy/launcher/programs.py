@@ -38,6 +38,12 @@ def commands(settings: Settings, config_file: Path, run_dir: Path, live: tuple[s
         line = _module("gateway_proxy", "--config", str(config_file), *live)
         result.append(Command(Program("proxy", after), line, environment))
     after = ("proxy",) if settings.launcher.proxy else ()
+    if settings.record.enabled:
+        environment = {}
+        if settings.simulator.enabled and not settings.record.dir:
+            environment["GATEWAY_PROXY__RECORD__DIR"] = str(run_dir / "recording")
+        line = _module("gateway_proxy", "record", "--config", str(config_file))
+        result.append(Command(Program("recorder", after), line, environment))
     for name in settings.engines if settings.launcher.engines is None else settings.launcher.engines:
         line = _module("engine", "--config", str(config_file), "--name", name)
         result.append(Command(Program(f"engine-{name}", after), line))
