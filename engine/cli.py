@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from gateway_proxy import ConfigError, ProxyError
 
 EXIT_OK, EXIT_FAILED, EXIT_CONFIG = 0, 1, 2
+_TAPE = "a recording of `gateway-proxy record` (directory or files), or bars written by `fetch`"
 _EPILOG = """Exit codes: 0 done or stopped on request, 1 it failed or differs, 2 wrong configuration or usage."""
 
 
@@ -22,10 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Loaded here: running an engine needs none of it.
         from engine.replay import commands
 
-        command = {"replay": commands.replay_bars, "sweep": commands.sweep_grid, "fetch": commands.fetch_bars,
+        command = {"replay": commands.replay_tape, "sweep": commands.sweep_grid, "fetch": commands.fetch_bars,
                    "repeat": commands.repeat_recording}  # fmt: skip
         if options.command is None:
-            options.bars, options.html, options.decisions = options.replay, None, None
+            options.tape = options.replay
         return command[options.command or "replay"](options)
     except ConfigError as error:
         print(error, file=sys.stderr)
@@ -45,16 +46,16 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     _engine_options(parser, None)
-    parser.add_argument("--replay", nargs="+", metavar="FILE", help="short for the command `replay`")
+    parser.add_argument("--replay", nargs="+", metavar="PATH", help="short for the command `replay`")
+    _replay_options(parser, None)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    replay = commands.add_parser("replay", help="play recorded bars to the engine and report what it would have done")
+    replay = commands.add_parser("replay", help="play what was recorded and report what each engine would have done")
     _engine_options(replay, argparse.SUPPRESS)
-    replay.add_argument("bars", nargs="+", metavar="FILE", help="bars written by `fetch`")
-    replay.add_argument("--html", metavar="FILE", help="also write a report with charts")
-    replay.add_argument("--decisions", metavar="FILE", help="also write every decision as a line of JSON")
+    replay.add_argument("tape", nargs="+", metavar="PATH", help=_TAPE)
+    _replay_options(replay, argparse.SUPPRESS)
     sweep = commands.add_parser("sweep", help="replay over a grid of settings")
     _engine_options(sweep, argparse.SUPPRESS)
-    sweep.add_argument("bars", nargs="+", metavar="FILE")
+    sweep.add_argument("tape", nargs="+", metavar="PATH", help=_TAPE)
     sweep.add_argument("--grid", action="append", required=True, metavar="KEY=V,V", help="parameters.ema_fast=3,5,8")
     sweep.add_argument("--workers", type=int, default=1, metavar="N", help="processes on this machine (default: 1)")
     sweep.add_argument("--dask", default="", metavar="ADDRESS", help="a Dask scheduler instead of local processes")
@@ -68,12 +69,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _replay_options(parser: argparse.ArgumentParser, default: str | None) -> None:
+    parser.add_argument("--html", default=default, metavar="FILE", help="also write a report with charts")
+    parser.add_argument("--decisions", default=default, metavar="FILE", help="also write every decision as a JSON line")
+    parser.add_argument(
+        "--against",
+        default=default,
+        metavar="LOG",
+        help="compare with the decision log of the recorded engine",
+    )
+
+
 def _engine_options(parser: argparse.ArgumentParser, default: str | None) -> None:
     fallback = "configs/local.toml" if default is None else default
     parser.add_argument(
         "--config", default=fallback, metavar="FILE", help="the TOML file (default: configs/local.toml)"
     )
-    parser.add_argument("--name", default=default, metavar="NAME", help="which [engines.<name>]; default: the only one")
+    parser.add_argument(
+        "--name", default=default, metavar="NAME", help="which [engines.<name>]; default: the only one, or all (replay)"
+    )
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -91,6 +91,12 @@ def load(path: str | Path, name: str | None = None, environ: Mapping[str, str] |
     return from_table(table, name, str(path))
 
 
+def load_all(path: str | Path, environ: Mapping[str, str] | None = None) -> list[EngineConfig]:
+    """Every engine of a configuration file. Raises ConfigError with one line per fault."""
+    names = read_toml(path).get("engines", {})
+    return [load(path, name, environ) for name in names] or [load(path, None, environ)]
+
+
 def from_table(table: Mapping[str, Any], name: str | None, where: str) -> EngineConfig:
     """As `load`, from tables already read; `where` names them in messages."""
     engines = table.get("engines", {})

@@ -1,20 +1,27 @@
-"""A broker made of recorded bars: answers the engine's questions and fills its orders against the option model.
+"""A broker made of a recording: answers the engine's questions and fills its orders. Every fill says on which ground.
 
-Fill assumptions, all of them: an order can fill from the bar after it was placed; an entry fills at its limit or at the
-opening ask if that is lower; exits are looked at from the bar after the entry; when stop and target lie in one bar, the
-stop was first; a stop that the market jumps over fills at the opening bid; closing orders fill at the opening bid.
+While an option is quoted in the recording, its orders meet those quotes, one after another, from the first one after
+the order was placed: an entry fills at the ask when that is within its limit, a stop at the bid that reached it, a
+target at its price when the bid reached it, a closing order at the bid when that is within its limit.
+
+Without quotes of that option the bars decide, through the model: an order can fill from the bar after it was placed; an
+entry fills at its limit or at the opening ask if that is lower; exits are looked at from the bar after the entry; when
+stop and target lie in one bar, the stop was first; a stop that the market jumps over fills at the opening bid; closing
+orders fill at the opening bid.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from engine.replay.options import OptionModel
-from engine.replay.tape import TapeBar
+from engine.replay.prices import Ground, Priced, Prices
+from engine.replay.tape import TapeBar, TapeChain, TapeEvent
 from engine.sessions import NS_PER_S
 from gateway_proxy import Bar, Contract, Fill, Gap, Message, OrderLeg, OrderUpdate, Refused, Restarted, topics
 
@@ -39,11 +46,20 @@ class _Order:
 class ReplayBroker:
     """Deterministic: the same bars and the same questions give the same fills."""
 
-    def __init__(self, engine: str, size: str, equity: float, model: OptionModel) -> None:
+    def __init__(
+        self,
+        engine: str,
+        size: str,
+        equity: float,
+        model: OptionModel,
+        history: Mapping[str, Sequence[Bar]] | None = None,
+    ) -> None:
         self._engine = engine
         self._size = size
         self._bar_ns = topics.BAR_SECONDS[size] * NS_PER_S
         self._model = model
+        self._prices = Prices(model)
+        self._history = dict(history or {})
         self._queue: deque[Message] = deque()
         self._orders: dict[str, _Order] = {}
         self._alive: set[str] = set()
@@ -52,6 +68,9 @@ class ReplayBroker:
         self._fills = 0
         self.equity = equity
         self.time_ns = 0
+        for symbol, bars in self._history.items():
+            self._spot[symbol] = bars[-1].close
+            self.time_ns = max(self.time_ns, bars[-1].start_ns + self._bar_ns)
 
     # ------------------------------------------------------------ the Broker protocol
 
@@ -65,13 +84,15 @@ class ReplayBroker:
         asked = args or {}
         if op == "chain":
             symbol = str(asked["contract"])
-            return self._model.chain(symbol, self._spot[symbol], int(asked["width"]), self.time_ns)
+            return self._prices.chain(symbol, self._spot[symbol], int(asked["width"]), self.time_ns)
         if op == "quote":
             contract = msgspec.convert(asked["contract"], Contract)
-            bid, ask = self._quote(contract, self._spot[contract.symbol], self.time_ns)
-            return {"symbol": contract.key, "bid": bid, "ask": ask}
+            now = self._prices.quote(contract, self._spot[contract.symbol], self.time_ns)
+            return {"symbol": contract.key, "bid": now.bid, "ask": now.ask}
+        if op == "bars":
+            past = self._history.get(str(asked["contract"]), ())[-int(asked["count"]) :]
+            return {"bars": [msgspec.to_builtins(bar) for bar in past]}
         answers: dict[str, Any] = {
-            "bars": {"bars": []},
             "executions": {"executions": []},
             "positions": {"positions": []},
         }
@@ -98,46 +119,85 @@ class ReplayBroker:
 
     # ------------------------------------------------------------ the market moves
 
-    def play(self, row: TapeBar) -> None:
-        """One bar happens: orders fill within it, then it is told."""
+    def play(self, event: TapeEvent) -> None:
+        """One thing happens: orders that it reaches are filled, then it is told."""
+        if isinstance(event, TapeBar):
+            return self._play_bar(event)
+        self.time_ns = event.time_ns
+        if isinstance(event, TapeChain):
+            self._spot[event.symbol] = event.body["underlying_price"]
+            keys = set(self._prices.learn_chain(event))
+        else:
+            self._prices.learn_quote(event, self._spot.get(event.symbol))
+            keys = {event.key}
+        for order_id in [key for key in sorted(self._alive) if self._orders[key].contract.key in keys]:
+            contract = self._orders[order_id].contract
+            self._meet_quote(order_id, self._prices.quote(contract, self._spot.get(event.symbol, 0.0), event.time_ns))
+
+    def _play_bar(self, row: TapeBar) -> None:
         bar = row.bar
+        end_ns = bar.start_ns + self._bar_ns
         self.time_ns = bar.start_ns
         for order_id in [key for key in sorted(self._alive) if self._orders[key].contract.symbol == row.symbol]:
-            self._fill_within(order_id, bar)
+            # What is quoted meets its quotes; a bar would let it fill twice as easily.
+            if not self._prices.is_recorded(self._orders[order_id].contract.key, end_ns):
+                self._meet_bar(order_id, bar)
         self._spot[row.symbol] = bar.close
-        self.time_ns = bar.start_ns + self._bar_ns
+        self.time_ns = end_ns
         self._tell(topics.bars(row.symbol, self._size), "bar", msgspec.to_builtins(bar))
 
-    def _fill_within(self, order_id: str, bar: Bar) -> None:
+    def _meet_quote(self, order_id: str, now: Priced) -> None:
         order = self._orders[order_id]
-        calls = order.contract.right == "C"
+        args = order.args
+        if order.state == "working":
+            if not order.exits and now.bid > 0 and now.bid >= (args.get("limit_price") or 0.0):
+                self._close(order_id, now.bid, now.ground)
+            elif order.exits and now.ask <= args["limit_price"]:
+                self._enter(order_id, now.ask, now.ground)
+        elif order.exits and order.target[0] == "working":
+            if now.bid <= args["stop_loss"]:
+                self._stop(order_id, now.bid, now.ground)
+            elif now.bid >= args["take_profit"]:
+                self._take_profit(order_id, now.ground)
+
+    def _meet_bar(self, order_id: str, bar: Bar) -> None:
+        order = self._orders[order_id]
+        args, calls = order.args, order.contract.right == "C"
         best, worst = (bar.high, bar.low) if calls else (bar.low, bar.high)
-        opening, lowest = (
-            self._quote(order.contract, bar.open, bar.start_ns),
-            self._quote(order.contract, worst, bar.start_ns),
-        )
+        opening = self._prices.quote(order.contract, bar.open, bar.start_ns)
+        lowest = self._prices.quote(order.contract, worst, bar.start_ns)
         if order.state == "working":
             if not order.exits:
-                self._close(order_id, opening[0])
-            elif lowest[1] <= order.args["limit_price"]:
-                order.state, order.price = "filled", min(order.args["limit_price"], opening[1])
-                self._book(order_id, "entry", "BUY", order.price)
+                self._close(order_id, opening.bid, opening.ground)
+            elif lowest.ask <= args["limit_price"]:
+                self._enter(order_id, min(args["limit_price"], opening.ask), lowest.ground)
         elif order.exits and order.target[0] == "working":
-            highest = self._quote(order.contract, best, bar.start_ns)
-            if lowest[0] <= order.args["stop_loss"]:
-                price = min(order.args["stop_loss"], opening[0])
-                order.stop, order.target = ("filled", price), ("cancelled", None)
-                self._book(order_id, "stop_loss", "SELL", price)
-            elif highest[0] >= order.args["take_profit"]:
-                order.target, order.stop = ("filled", order.args["take_profit"]), ("cancelled", None)
-                self._book(order_id, "take_profit", "SELL", order.args["take_profit"])
-        if not order.alive:
-            self._alive.discard(order_id)
+            highest = self._prices.quote(order.contract, best, bar.start_ns)
+            if lowest.bid <= args["stop_loss"]:
+                self._stop(order_id, min(args["stop_loss"], opening.bid), lowest.ground)
+            elif highest.bid >= args["take_profit"]:
+                self._take_profit(order_id, highest.ground)
 
-    def _close(self, order_id: str, price: float) -> None:
+    def _enter(self, order_id: str, price: float, ground: Ground) -> None:
         order = self._orders[order_id]
         order.state, order.price = "filled", price
-        self._book(order_id, "entry", "SELL", price)
+        self._book(order_id, "entry", "BUY", price, ground)
+
+    def _stop(self, order_id: str, price: float, ground: Ground) -> None:
+        order = self._orders[order_id]
+        order.stop, order.target = ("filled", price), ("cancelled", None)
+        self._book(order_id, "stop_loss", "SELL", price, ground)
+
+    def _take_profit(self, order_id: str, ground: Ground) -> None:
+        order = self._orders[order_id]
+        price = float(order.args["take_profit"])
+        order.target, order.stop = ("filled", price), ("cancelled", None)
+        self._book(order_id, "take_profit", "SELL", price, ground)
+
+    def _close(self, order_id: str, price: float, ground: Ground) -> None:
+        order = self._orders[order_id]
+        order.state, order.price = "filled", price
+        self._book(order_id, "entry", "SELL", price, ground)
 
     def _cancel(self, order_id: str) -> None:
         order = self._orders[order_id]
@@ -147,7 +207,9 @@ class ReplayBroker:
         self._alive.discard(order_id)
         self._tell_order(order_id)
 
-    def _book(self, order_id: str, leg: str, action: Any, price: float) -> None:
+    def _book(self, order_id: str, leg: str, action: Any, price: float, ground: Ground) -> None:
+        if not self._orders[order_id].alive:
+            self._alive.discard(order_id)
         order, self._fills = self._orders[order_id], self._fills + 1
         quantity = float(order.args["quantity"])
         commission = self._model.commission * quantity
@@ -161,13 +223,11 @@ class ReplayBroker:
             quantity, price, self.time_ns, commission, simulated=True,
         )  # fmt: skip
         self._tell_order(order_id)
-        self._tell(topics.FILLS, "fill", msgspec.to_builtins(fill))
+        # A field more than the bus has: readers of the contract ignore it, the report needs it.
+        self._tell(topics.FILLS, "fill", {**msgspec.to_builtins(fill), "ground": ground})
         self._tell(topics.ACCOUNT, "account", self._account())
 
     # ------------------------------------------------------------ telling
-
-    def _quote(self, contract: Contract, spot: float, time_ns: int) -> tuple[float, float]:
-        return self._model.quote(spot, contract.strike, contract.right, time_ns)
 
     def _account(self) -> dict[str, Any]:
         """Net liquidation counts what is held at its last traded price."""

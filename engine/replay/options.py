@@ -1,10 +1,11 @@
 """What options would have cost: Black and Scholes at one volatility, with a spread. Pure.
 
-A model, not a memory: bars are recorded, option quotes are made. Every number a replay reports rests on this.
+A model, not a memory. What a replay reports rests on it wherever no option quotes were recorded.
 """
 
 from __future__ import annotations
 
+import datetime
 import math
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
@@ -18,7 +19,7 @@ _MINUTES_A_YEAR = 365.0 * 24 * 60
 
 @dataclass(frozen=True)
 class OptionModel:
-    """Options expire at the end of the session they are bought in."""
+    """Options of its own chains expire at the end of the session they are bought in."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
@@ -27,9 +28,9 @@ class OptionModel:
     strike_step: Annotated[float, Gt(0)] = 1.0
     commission: float = 0.65  # per contract and side
 
-    def quote(self, spot: float, strike: float, right: str, time_ns: int) -> tuple[float, float]:
-        """(bid, ask) per share on the penny grid; the bid may be 0."""
-        middle = value(spot, strike, right, self._years_left(time_ns), self.volatility)
+    def quote(self, spot: float, strike: float, right: str, time_ns: int, expiry: str = "") -> tuple[float, float]:
+        """(bid, ask) per share on the penny grid; the bid may be 0. `expiry` YYYYMMDD, "" for the same day."""
+        middle = value(spot, strike, right, self._years_left(time_ns, expiry), self.volatility)
         half = max(0.01, middle * self.spread) / 2
         return max(0.0, math.floor((middle - half) * 100 + 1e-9) / 100), math.ceil((middle + half) * 100 - 1e-9) / 100
 
@@ -49,10 +50,12 @@ class OptionModel:
         return {"symbol": symbol, "expiry": expiry, "underlying_price": spot, "rows": rows, "min_tick": 0.01}
 
     @staticmethod
-    def _years_left(time_ns: int) -> float:
+    def _years_left(time_ns: int, expiry: str) -> float:
         clock = market_clock(time_ns, 0)
         minute = clock.minutes_since_open + 570
-        return max(0.0, close_minute(clock.date) - minute) / _MINUTES_A_YEAR
+        last_day = datetime.date.fromisoformat(expiry) if expiry else clock.date
+        days = (last_day - clock.date).days
+        return max(0.0, days * 1440 + close_minute(last_day) - minute) / _MINUTES_A_YEAR
 
 
 def value(spot: float, strike: float, right: str, years: float, volatility: float) -> float:

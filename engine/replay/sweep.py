@@ -10,16 +10,18 @@ import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from copy import deepcopy
+from importlib import import_module
 from typing import Any
 
 from engine.config import from_table
+from engine.replay.recorded import load
 from engine.replay.run import replay
-from engine.replay.tape import TapeBar, read
+from engine.replay.tape import Tape
 from gateway_proxy import ConfigError
 
 #: Told after each point: (done, of).
 Progress = Callable[[int, int], None]
-_tapes: dict[tuple[str, ...], list[TapeBar]] = {}
+_tapes: dict[tuple[str, ...], Tape] = {}
 
 
 def parse_grid(texts: Iterable[str]) -> dict[str, list[Any]]:
@@ -52,13 +54,12 @@ def run_point(table: Mapping[str, Any], name: str, paths: Sequence[str], point: 
     except ConfigError as error:
         # Combinations such as a fast EMA slower than the slow one are part of a grid and no reason to stop it.
         return {**point, "error": str(error)}
-    files = tuple(paths)
+    files = (config.settings.bar, *paths)
     if files not in _tapes:
         _tapes.clear()
-        _tapes[files] = read(paths)
-    wanted = set(config.settings.symbols)
-    bars = [row for row in _tapes[files] if row.symbol in wanted]
-    return {**point, **replay(config.core_rules, config.strategy, bars).summary()}
+        _tapes[files] = load(paths, config.settings.bar)
+    tape = _tapes[files].only(config.settings.symbols)
+    return {**point, **replay(config.core_rules, config.strategy, tape).summary()}
 
 
 def sweep(
@@ -95,10 +96,10 @@ def _results(
 
 def _on_dask(address: str, arguments: tuple[list[Any], ...]) -> Iterator[dict[str, Any]]:
     try:
-        from distributed import Client
+        distributed = import_module("distributed")
     except ImportError as error:
         raise ConfigError("--dask needs the extra: pip install 'gateway-proxy[dask]'") from error
-    with Client(address) as client:
+    with distributed.Client(address) as client:
         for future in client.map(run_point, *arguments, pure=False):
             yield future.result()
 

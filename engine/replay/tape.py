@@ -1,13 +1,14 @@
-"""Recorded bars on disk: one JSON object a line, {"symbol", "start_ns", "open", …}, in the order of time.
+"""What a replay plays: bars, and where they were recorded, chains and quotes of options, in the order of market time.
 
-Plain text, because a recording is evidence: it can be read, cut and compared with any tool.
+Bars alone may lie on disk as plain text, one JSON object a line, {"symbol", "start_ns", "open", …}: it can be read, cut
+and compared with any tool. A recording of the bus is Parquet and read by `recorded.py`.
 """
 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +23,50 @@ from gateway_proxy import Bar, ConfigError
 class TapeBar:
     symbol: str
     bar: Bar
+
+
+@dataclass(frozen=True, slots=True)
+class TapeChain:
+    """One snapshot of options around the money; `body` is what a `chain` request would have answered."""
+
+    symbol: str
+    time_ns: int
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TapeQuote:
+    """The quote of one option; `key` is its contract key, such as SPY.20260618.C.600."""
+
+    key: str
+    time_ns: int
+    bid: float
+    ask: float
+
+    @property
+    def symbol(self) -> str:
+        return self.key.partition(".")[0]
+
+
+TapeEvent = TapeBar | TapeChain | TapeQuote
+
+
+@dataclass(frozen=True, slots=True)
+class Tape:
+    """`events` in market time; `history`: the past that was known before them; `holes`: what is missing, as text."""
+
+    events: list[TapeEvent]
+    history: dict[str, list[Bar]] = field(default_factory=dict)
+    holes: list[str] = field(default_factory=list)
+
+    @property
+    def bars(self) -> list[TapeBar]:
+        return [event for event in self.events if isinstance(event, TapeBar)]
+
+    def only(self, symbols: Collection[str]) -> Tape:
+        wanted = set(symbols)
+        events = [event for event in self.events if event.symbol in wanted]
+        return Tape(events, {key: bars for key, bars in self.history.items() if key in wanted}, self.holes)
 
 
 def write(path: str | Path, rows: Iterable[TapeBar]) -> int:

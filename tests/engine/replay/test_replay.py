@@ -15,7 +15,7 @@ from engine.replay.options import OptionModel, value
 from engine.replay.report import render
 from engine.replay.run import Result, drawdown, replay
 from engine.replay.sweep import parse_grid, points, sweep
-from engine.replay.tape import TapeBar, read, write
+from engine.replay.tape import Tape, TapeBar, read, write
 from gateway_proxy import Bar, ConfigError
 from tests.engine.conftest import MINUTE_NS, OPEN_NS
 
@@ -139,7 +139,7 @@ def test_report_is_one_file_that_asks_nothing_of_the_network():
     """Charts, trades and assumptions, self-contained."""
     bars = made_up_days(2)
 
-    page = render(run(bars), bars, OptionModel())
+    page = render([(run(bars), Tape(list(bars)))], OptionModel())
 
     assert page.count("<svg") == 3
     assert "http" not in page and "<script" not in page
