@@ -21,7 +21,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 12, 26
 #: More points than pixels are drawn as the lowest and highest of each pixel.
 _BUCKETS_MAX: Final = WIDTH
 _LABELS_MAX: Final = 10
-#: Held-back signals drawn on one chart; a strategy may signal on every bar.
+#: More held-back signals than this would hide the price, and are left out of the drawing.
 _FAINT_MAX: Final = 400
 
 
@@ -82,7 +82,8 @@ def price_chart(
         return scale.y(closes[min(bisect_left(axis.times_ns, time_ns), len(closes) - 1)])
 
     marks = []
-    for signal in [one for one in signals if one["guard"]][:_FAINT_MAX]:
+    held_back = [one for one in signals if one["guard"]]
+    for signal in held_back if len(held_back) <= _FAINT_MAX else ():
         if signal["bar_start_ns"] in price_at:
             text = f"{signal['side']} held back: {signal['guard_reason']}"
             x, y = axis.x(signal["bar_start_ns"]), scale.y(price_at[signal["bar_start_ns"]])

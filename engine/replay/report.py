@@ -40,8 +40,8 @@ i.recorded{color:var(--won);border-color:var(--won)}
 """
 _LEGEND = (
     "<p class=soft>Triangles are entries, up for a call, down for a put; dashed lines lead to their exits, green with "
-    "a profit, red with a loss; circles are signals that a guard held back. Times are New York's; point at a mark for "
-    "its text.</p>"
+    "a profit, red with a loss; circles are signals that a guard held back, where they are few enough to be seen. "
+    "Times are New York's; point at a mark for its text.</p>"
 )
 
 

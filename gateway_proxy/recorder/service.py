@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from gateway_proxy import BadMessage, Bar, Bars, Gap, Message, ProxyError, Restarted
 from gateway_proxy.recorder.core import AskBars, RecorderCore, Subscribe, Unsubscribe, Write
-from gateway_proxy.recorder.files import Files
+from gateway_proxy.recorder.files import Files, RecordingFailed
 
 log = logging.getLogger("recorder")
 
@@ -152,13 +152,20 @@ class Service:
             self._core.receive_silence(silent_s, self._clock(), self._wall_ns())
 
     def _perform_effects(self) -> None:
+        refused: list[RecordingFailed] = []
         for effect in self._core.effects():
             if isinstance(effect, Write):
-                path = self._files.write(effect)
-                log.debug("file written", extra={"file": str(path), "rows": len(effect.rows)})
+                try:
+                    path = self._files.write(effect)
+                except RecordingFailed as error:
+                    refused.append(error)  # a smaller table may still fit
+                else:
+                    log.debug("file written", extra={"file": str(path), "rows": len(effect.rows)})
             elif isinstance(effect, AskBars):
                 self._asks.append(effect)
             elif isinstance(effect, Subscribe):
                 self._bus.subscribe(effect.topic)
             elif isinstance(effect, Unsubscribe):
                 self._bus.unsubscribe(effect.topic)
+        if refused:
+            raise RecordingFailed("\n".join(map(str, refused)))

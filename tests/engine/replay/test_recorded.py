@@ -13,6 +13,7 @@ import pytest
 from engine.cli import main
 from engine.core import CoreRules
 from engine.exits import ExitRules
+from engine.replay.audit import same
 from engine.replay.options import OptionModel
 from engine.replay.prices import QUOTE_AGE_MAX_S, Prices
 from engine.replay.recorded import load
@@ -288,3 +289,27 @@ def test_replay_against_a_log_finds_the_first_decision_that_differs(
     assert '"reason":"because"' in capsys.readouterr().out
     assert main(["replay", "--config", config, str(path), "--against", str(log)]) == 2
     assert "--name with one of alpha, beta" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "equal"),
+    [
+        ({"reason": "other"}, False), ({"guard": "cool_down"}, False), ({"side": "SELL"}, False),
+        ({"guard_reason": "a trade is sending"}, True), ({"values": {"close": 600.0 * (1 + 1e-12), "rsi": None}}, True),
+        ({"values": {"close": 600.0 * (1 + 1e-8), "rsi": None}}, False), ({"values": {"close": 600.0}}, False),
+        ({"values": {"close": 600.0, "rsi": 1.0}}, False),
+    ],
+)  # fmt: skip
+def test_decisions_are_equal_but_for_rounding_and_the_phase_of_a_busy_trade(change: dict[str, Any], equal: bool):
+    """A window that held one bar more rounds otherwise; a phase hangs on answers that are not on the bus."""
+    busy = {"side": "BUY", "reason": "up", "guard": "busy", "guard_reason": "a trade is choosing",
+            "values": {"close": 600.0, "rsi": None}}  # fmt: skip
+
+    assert same(busy, {**busy, **change}) is equal
+
+
+def test_other_guards_are_compared_to_the_word():
+    """Only the phase of a trade is excused."""
+    cooling = {"guard": "cool_down", "guard_reason": "2 of 5 bars", "values": {}}
+
+    assert not same(cooling, {**cooling, "guard_reason": "3 of 5 bars"})

@@ -13,7 +13,7 @@ import pytest
 from engine.config import from_table
 from engine.replay.options import OptionModel, value
 from engine.replay.report import render
-from engine.replay.run import Result, drawdown, replay
+from engine.replay.run import Result, drawdown, replay, totals
 from engine.replay.sweep import parse_grid, points, sweep
 from engine.replay.tape import Tape, TapeBar, read, write
 from gateway_proxy import Bar, ConfigError
@@ -60,6 +60,23 @@ def test_same_bars_give_the_same_decisions_byte_for_byte():
     assert first.summary() == second.summary()
     assert len(first.decisions) == len(bars) == 2340
     assert first.summary()["trades"] >= 5
+
+
+def test_several_engines_over_several_days_decide_the_same_twice():
+    """Different strategies and settings, each for itself."""
+    bars = made_up_days(3)
+    tables: list[dict[str, Any]] = [
+        {},
+        {"parameters": {**TABLE["parameters"], "ema_fast": 3}, "symbols": ["SPY"]},
+        {"strategy": "reversion", "parameters": {}},
+    ]
+
+    first, second = ([run(bars, **changes) for changes in tables] for _ in range(2))
+
+    assert [one.decisions for one in first] == [one.decisions for one in second]
+    assert len({one.digest for one in first}) == 3
+    assert totals(first) == totals(second)
+    assert totals(first)["decisions"] == sum(len(one.decisions) for one in first) > 5000
 
 
 def test_money_adds_up():

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from gateway_proxy import BadMessage, Bars, Gap, GatewayUnavailable, Message
-from gateway_proxy.recorder.core import RecorderCore, RecordRules
+from gateway_proxy.recorder.core import RecorderCore, RecordRules, Write
 from gateway_proxy.recorder.service import Service, Stop
 from tests.gateway_proxy.recorder.test_core import BARS, OPEN_NS, bar
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed: recordings are not tested")
 
 from engine.replay.recorded import rows
-from gateway_proxy.recorder.files import Files
+from gateway_proxy.recorder.files import Files, RecordingFailed
 
 
 class MemoryBus:
@@ -94,3 +94,20 @@ def test_history_that_is_refused_does_not_stop_the_recording(tmp_path: Path):
 
     assert bus.asked == 3
     assert len(rows([tmp_path], "bars")) == 5
+
+
+def test_table_that_the_disk_refuses_takes_no_other_one_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The recorder ends with the rows that are lost by name; what still fitted is there."""
+    write = Files.write
+
+    def full_for_bars(files: Files, batch: Write) -> Path:
+        if batch.table == "bars":
+            raise RecordingFailed(f"bars: No space left on device; {len(batch.rows)} rows are lost")
+        return write(files, batch)
+
+    monkeypatch.setattr(Files, "write", full_for_bars)
+
+    with pytest.raises(RecordingFailed, match="5 rows are lost"):
+        recorded(tmp_path, [live(0), live(1)])
+
+    assert [row["mark"] for row in rows([tmp_path], "marks")] == ["started", "stopped"]
