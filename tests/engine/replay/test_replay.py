@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ from engine.replay.sweep import parse_grid, points, sweep
 from engine.replay.tape import Tape, TapeBar, read, write
 from gateway_proxy import Bar, ConfigError
 from tests.engine.conftest import MINUTE_NS, OPEN_NS
+from tests.support.stack import ROOT
 
 TABLE: dict[str, Any] = {
     "strategy": "scalp",
@@ -201,11 +206,40 @@ def test_pool_of_processes_gives_what_one_gives(swept):
     assert swept(workers=2) == swept()
 
 
+ON_DASK = """
+import sys
+
+from distributed import LocalCluster
+
+from engine.cli import main
+
+if __name__ == "__main__":
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster:
+        sys.exit(main([*sys.argv[1:], "--dask", cluster.scheduler_address]))
+"""
+
+
 @pytest.mark.slow
-def test_dask_gives_what_one_gives(swept):
-    """Left out, visibly, where the extra is not installed."""
-    distributed = pytest.importorskip("distributed", reason="distributed is not installed: the Dask test is left out")
-    with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, dashboard_address=None, processes=False
-    ) as cluster:
-        assert swept(dask=cluster.scheduler_address) == swept()
+@pytest.mark.process
+@pytest.mark.timeout(150)
+def test_dask_gives_what_one_gives(tmp_path: Path):
+    """The command, on a cluster of two worker processes. Left out, visibly, where the extra is not installed."""
+    if find_spec("distributed") is None:
+        pytest.skip("distributed is not installed: the Dask test is left out")
+    (tmp_path / "engine.toml").write_text('[engines.alpha]\nstrategy = "scalp"\nsymbols = ["SPY", "QQQ"]\n')
+    (tmp_path / "on_dask.py").write_text(ON_DASK)
+    write(tmp_path / "bars.jsonl", made_up_days(1))
+    grid = ["--grid", "parameters.ema_fast=3,5,30", "--grid", "parameters.rsi_period=5,7"]
+    command = ["sweep", "--config", "engine.toml", str(tmp_path / "bars.jsonl"), *grid]
+
+    def swept(*program: str) -> bytes:
+        done = subprocess.run(
+            [sys.executable, *program, *command], cwd=tmp_path, capture_output=True, timeout=140,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
+
+    alone = swept("-m", "engine")
+    assert alone.count(b"\n") == 6
+    assert swept("on_dask.py") == alone
