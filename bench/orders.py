@@ -7,7 +7,7 @@ cancelled before the next one. The journal alone is measured beside them: what o
 
 Where our time goes is told by stage: from the call until the proxy has read the request, until it has decided, until
 the journal is synced, and until the bytes are at the Gateway. All ways pause equally long between two orders, because
-a processor that slept is several times slower.
+code that has not run for a while is several times slower: others have had the processor's caches.
 """
 
 from __future__ import annotations
