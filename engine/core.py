@@ -268,7 +268,7 @@ class EngineCore:
         guard, reason = self._against(bar, clock) if decision.is_signal else ("", "")
         self._record(bar, decision, guard, reason)
         if decision.is_signal and not guard:
-            self.desk.start(bar.symbol, decision, bar.start_ns, seen_before=not bar.live, now=now)
+            self.desk.start(bar, decision, now)
 
     def _judge(self, bar: NewBar, clock: MarketClock) -> Decision:
         if len(bar.window) < self.strategy.bars_needed:

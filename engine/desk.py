@@ -14,6 +14,7 @@ import msgspec
 from engine.closing import Closer
 from engine.effects import Ask, Effect, Failure, Log, Question, Reply
 from engine.exits import time_is_up
+from engine.feed import NewBar
 from engine.guards import Guards
 from engine.ledger import CLOSING_MARK, trade_of
 from engine.proposal import propose
@@ -64,13 +65,14 @@ class Desk:
 
     # ------------------------------------------------------------ a signal
 
-    def start(self, symbol: str, decision: Decision, bar_start_ns: int, *, seen_before: bool, now: float) -> Trade:
-        """Begin the trade of a signal. `seen_before`: an earlier life of this engine may have acted on this bar."""
+    def start(self, bar: NewBar, decision: Decision, now: float) -> Trade:
+        """Begin the trade of a signal. An earlier life of this engine may have acted on a bar that is not live."""
+        symbol, bar_start_ns = bar.symbol, bar.start_ns
         assert decision.side is not None, "only a signal starts a trade"
         assert symbol not in self._current, "one trade per symbol"
         trade_id = client_order_id(self._engine, self._strategy, self._version, symbol, bar_start_ns, decision.side, 1)
-        phase = Phase.CHECKING if seen_before else Phase.CHOOSING
-        trade = Trade(trade_id, symbol, decision.side, bar_start_ns, phase, decision.reason)
+        phase = Phase.CHOOSING if bar.live else Phase.CHECKING
+        trade = Trade(trade_id, symbol, decision.side, bar_start_ns, phase, decision.reason, cites=bar.cites)
         self._bar_ns[symbol] = max(bar_start_ns, self._bar_ns.get(symbol, 0))
         self._keep(trade)
         self._guards.trade_started(symbol, trade_id)

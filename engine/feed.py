@@ -26,6 +26,10 @@ class History(enum.Enum):
     KNOWN = "known"
 
 
+#: Messages that a bar became known by, as `order.bracket` cites them; none for bars that came as an answer.
+Cites = tuple[dict[str, Any], ...]
+
+
 @dataclass(slots=True)
 class _Series:
     window: BarWindow
@@ -34,6 +38,7 @@ class _Series:
     failure: str = ""
     told_ns: int = 0
     newest_is_live: bool = False
+    cites: Cites = ()
     refused: int = 0
 
 
@@ -45,6 +50,7 @@ class NewBar:
     window: BarWindow
     start_ns: int
     live: bool
+    cites: Cites = ()
 
 
 @dataclass(slots=True)
@@ -86,9 +92,9 @@ class Feed:
         if message.kind == "welcome":
             snapshot = message.body.get("snapshot") if isinstance(message.body, dict) else None
             rows = snapshot if isinstance(snapshot, list) else [snapshot] if snapshot else []
-            self._take(symbol, rows, live=False)
+            self._take(symbol, rows, live=False, cites=_cites(message))
         elif message.kind == "bar":
-            self._take(symbol, [message.body], live=True)
+            self._take(symbol, [message.body], live=True, cites=_cites(message))
             if isinstance(message.body, dict) and message.body.get("gap"):
                 self._want_history(series)
 
@@ -148,7 +154,7 @@ class Feed:
         if series.history is not History.ASKED:
             series.history, series.ask_at = History.MISSING, 0.0
 
-    def _take(self, symbol: str, rows: Iterable[Any], *, live: bool) -> None:
+    def _take(self, symbol: str, rows: Iterable[Any], *, live: bool, cites: Cites = ()) -> None:
         series = self._series[symbol]
         for row in rows:
             try:
@@ -160,7 +166,7 @@ class Feed:
             if taken is Taken.REFUSED:
                 self._refuse(symbol, series, unbelievable(bar) or "")
             elif taken is Taken.APPENDED:
-                series.newest_is_live = live
+                series.newest_is_live, series.cites = live, cites
                 if live:
                     self._tell(symbol, series)
         if not live:
@@ -175,4 +181,9 @@ class Feed:
         if newest is None or newest <= series.told_ns or series.history is not History.KNOWN:
             return
         series.told_ns = newest
-        self._new.append(NewBar(symbol, series.window, newest, series.newest_is_live))
+        self._new.append(NewBar(symbol, series.window, newest, series.newest_is_live, series.cites))
+
+
+def _cites(message: Message) -> Cites:
+    """A welcome to a topic on which nothing was told yet has no number to cite."""
+    return ({"topic": message.topic, "seq": message.seq, "epoch": message.epoch},) if message.seq else ()

@@ -60,5 +60,6 @@ def propose(
         "take_profit": prices.take_profit,
         "stop_loss": prices.stop_loss,
         "tif": "DAY",
+        "cites": list(trade.cites),
     }
     return Proposal(order, chosen, sized.quantity)

@@ -97,7 +97,8 @@ def client_order_id(
 class Trade:
     """One entry with its exits. Prices per share; `quantity` contracts; `bought` and `sold` from order updates.
 
-    `order` is the exact payload that was sent, so that a repeat is identical. `adopted` trades come from an earlier
+    `cites`: the messages its signal was decided on. `order` is the exact payload that was sent, so that a repeat is
+    identical. `adopted` trades come from an earlier
     life of the engine and know only what the proxy told about them.
     """
 
@@ -107,6 +108,7 @@ class Trade:
     bar_start_ns: int
     phase: Phase = Phase.CHOOSING
     reason: str = ""
+    cites: tuple[dict[str, Any], ...] = ()
     order: dict[str, Any] | None = None
     pick: Pick | None = None
     quantity: int = 0

@@ -22,6 +22,7 @@ from gateway_proxy.bus.messages import Request
 from gateway_proxy.bus.server import BusServer
 from gateway_proxy.bus.server import Client as BusClient
 from gateway_proxy.core import effects as fx
+from gateway_proxy.core.citations import is_citable
 from gateway_proxy.core.events import UpstreamEvent
 from gateway_proxy.core.proxy import ProxyCore
 from gateway_proxy.core.witness import Vitals
@@ -80,6 +81,7 @@ class Service:
         self._options = options
         self.epoch = secrets.token_hex(6)
         self._bus = make_bus(self.epoch)
+        core.told.epoch = self.epoch
         self._upstream = make_upstream(self._receive_upstream)
         self._timer: asyncio.TimerHandle | None = None
         self._arming: asyncio.Handle | None = None
@@ -93,7 +95,7 @@ class Service:
             fx.Disconnect: lambda effect: self._upstream.disconnect(effect.reason),
             fx.CommandGateway: lambda effect: self._ibc.send(effect.command),
             fx.Send: self._send,
-            fx.Publish: lambda effect: self._bus.publish(effect.topic, effect.kind, effect.body),
+            fx.Publish: self._publish,
             fx.Reply: self._reply,
             fx.Log: _log,
         }
@@ -230,6 +232,11 @@ class Service:
     def _send(self, effect: fx.Send) -> None:
         if not self._upstream.send(effect.call):
             log.warning("call not written: no session", extra={"call": type(effect.call).__name__})
+
+    def _publish(self, effect: fx.Publish) -> None:
+        seq = self._bus.publish(effect.topic, effect.kind, effect.body)
+        if seq and is_citable(effect.topic):
+            self._core.told.note(effect.topic, seq, self._clock.now())
 
     def _reply(self, effect: fx.Reply) -> None:
         self._bus.reply(effect.client, effect.request_id, body=effect.body, error=effect.error, columns=effect.columns)

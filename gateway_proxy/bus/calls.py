@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Generic, TypeVar
 
@@ -131,9 +131,10 @@ def place(
     stop_price: float | None = None,
     tif: str = "DAY",
     ref: str | None = None,
+    cites: Iterable[Any] = (),
 ) -> Call[OrderReply]:
     terms = {"order_type": order_type, "limit_price": limit_price, "stop_price": stop_price, "tif": tif}
-    told = {"engine": engine, "contract": contract, "action": action, "quantity": quantity}
+    told = {"engine": engine, "contract": contract, "action": action, "quantity": quantity, **_citing(cites)}
     return order("order.place", ref or new_ref(), **told, **terms)
 
 
@@ -148,10 +149,18 @@ def bracket(
     stop_loss: float,
     tif: str = "DAY",
     ref: str | None = None,
+    cites: Iterable[Any] = (),
 ) -> Call[OrderReply]:
     terms = {"limit_price": limit_price, "take_profit": take_profit, "stop_loss": stop_loss, "tif": tif}
-    told = {"engine": engine, "contract": contract, "action": action, "quantity": quantity}
+    told = {"engine": engine, "contract": contract, "action": action, "quantity": quantity, **_citing(cites)}
     return order("order.bracket", ref or new_ref(), **told, **terms)
+
+
+def _citing(cites: Iterable[Any]) -> dict[str, Any]:
+    """Messages as they were received, or dicts with the same three names; nothing is sent when there are none."""
+    names = ("topic", "seq", "epoch")
+    told = [one if isinstance(one, dict) else {name: getattr(one, name) for name in names} for one in cites]
+    return {"cites": told} if told else {}
 
 
 def unknown_outcome(error: ProxyError, args: dict[str, Any]) -> UnknownOutcome:

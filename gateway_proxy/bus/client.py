@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -273,11 +273,15 @@ class Client:
         stop_price: float | None = None,
         tif: str = "DAY",
         ref: str | None = None,
+        cites: Iterable[Any] = (),
         engine: str | None = None,
         timeout_s: float | None = None,
     ) -> OrderReply:
         """One order. `ref` is its client_order_id: the same ref and order again give the same answer, never a second
         order. Raises UnknownOutcome(ref) if no answer came: ask `order(ref)`, do not place again under another ref.
+
+        cites: the messages (of bars/, quote/ or chain/ topics) it was decided on; the proxy refuses to open a position
+        on data that is old by then, or of a stream that has died.
         """
         call = calls.place(
             engine or self.name,
@@ -289,6 +293,7 @@ class Client:
             stop_price=stop_price,
             tif=tif,
             ref=ref,
+            cites=cites,
         )
         return self._perform(call, timeout_s)
 
@@ -303,10 +308,11 @@ class Client:
         stop_loss: float,
         tif: str = "DAY",
         ref: str | None = None,
+        cites: Iterable[Any] = (),
         engine: str | None = None,
         timeout_s: float | None = None,
     ) -> OrderReply:
-        """An entry with take-profit and stop-loss, placed whole or not at all; `ref` as in `place`."""
+        """An entry with take-profit and stop-loss, placed whole or not at all; `ref` and `cites` as in `place`."""
         call = calls.bracket(
             engine or self.name,
             contract,
@@ -317,6 +323,7 @@ class Client:
             stop_loss=stop_loss,
             tif=tif,
             ref=ref,
+            cites=cites,
         )
         return self._perform(call, timeout_s)
 

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from gateway_proxy.bus.citation import Citation as Citation
+from gateway_proxy.bus.citation import Citations
 from gateway_proxy.bus.frame import Message as Message
 
 PROTOCOL_VERSION = "1.0"
@@ -330,6 +332,7 @@ class BracketArgs:
     take_profit: Price
     stop_loss: Price
     tif: Literal["DAY", "GTC"] = "DAY"
+    cites: Citations = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +348,7 @@ class PlaceArgs:
     limit_price: Price | None = None
     stop_price: Price | None = None
     tif: Literal["DAY", "GTC", "IOC"] = "DAY"
+    cites: Citations = ()
 
 
 @dataclass(frozen=True, slots=True)

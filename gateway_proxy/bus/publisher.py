@@ -68,6 +68,11 @@ class Publisher:
         self.published += 1
         return join_market(state.head, state.seq, sent_ns, body)
 
+    def seq_of(self, topic: str) -> int:
+        """The number of the newest message on `topic`, 0 when there is none."""
+        state = self._topics.get(topic)
+        return 0 if state is None else state.seq
+
     def _open(self, topic: str) -> _Topic:
         if len(self._topics) >= self._topics_max:
             raise QueueFull(f"topic {topic!r}: there are {self._topics_max} topics already")

@@ -232,15 +232,19 @@ class BusServer:
 
     # ------------------------------------------------------------ out
 
-    def publish(self, topic: str, kind: str, body: Any) -> None:
-        """Number it, remember it, send it to whoever subscribed. Beyond the bounded number of topics it is dropped."""
+    def publish(self, topic: str, kind: str, body: Any) -> int:
+        """Number it, remember it, send it to whoever subscribed; returns the number.
+
+        Beyond the bounded number of topics it is dropped, and the answer is 0.
+        """
         try:
             frame = self._publisher.publish(topic, kind, body, time.time_ns())
         except QueueFull as error:
             self.counters["dropped"] += 1
             self._log_bad_frame("message not published", str(error))
-        else:
-            self._send_market(frame)
+            return 0
+        self._send_market(frame)
+        return self._publisher.seq_of(topic)
 
     def reply(
         self,

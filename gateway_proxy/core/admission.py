@@ -7,13 +7,14 @@ when pacing lets it go, because the world moves in between.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt
 
-from gateway_proxy.bus.messages import AccountValues, Action, BracketArgs, Contract, Mode, PlaceArgs, Quote
+from gateway_proxy.bus.messages import AccountValues, Action, BracketArgs, Citation, Contract, Mode, PlaceArgs, Quote
+from gateway_proxy.core.citations import Told, stale_data
 from gateway_proxy.core.events import ContractDetails, OpenOrderReceived
 from gateway_proxy.core.orders import POSSIBLY_LIVE, Order, State
 from gateway_proxy.core.positions import Positions
@@ -70,10 +71,12 @@ class Admission:
         register: Register,
         positions: Positions,
         foreign: dict[int, OpenOrderReceived],
+        told: Told,
         *,
         mode: Mode,
     ) -> None:
         self._settings = settings
+        self._told = told
         self._risk = risk
         self._register = register
         self._positions = positions
@@ -157,6 +160,10 @@ class Admission:
             if order.contract.key == key and order.state is State.UNKNOWN and order.opening:
                 return f"order {order.client_order_id} on {key} is of unknown fate; treat it as live"
         return ""
+
+    def stale_data(self, ask: Ask, cites: Sequence[Citation], now: float) -> str:
+        """Why no position may be opened on the data that the order cites; "" when one may."""
+        return stale_data(cites, self._told, self._risk.scopes_of(ask.engine, ask.account), now)
 
     def ask_of(self, args: PlaceArgs | BracketArgs, contract: Contract, account: str, now: float) -> Ask:
         order_type = "LMT" if isinstance(args, BracketArgs) else args.order_type

@@ -84,6 +84,13 @@ class BarStream:
     def topic(self) -> str:
         return topics.bars(self.key, self.size)
 
+    @property
+    def fault(self) -> str:
+        """Why its newest bar may not be the market's; "" when it is."""
+        if self.state is not StreamState.LIVE:
+            return f"is {self.state.value}"
+        return "has not shown life since an outage" if self.in_doubt else ""
+
 
 class BarService:
     """`in_session(key, now)` says whether the contract's market is open, so that silence at night is not a stall.

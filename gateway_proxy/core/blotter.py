@@ -15,6 +15,7 @@ from gateway_proxy.bus.messages import AccountValues, Contract, Fill, Mode, Orde
 from gateway_proxy.core import answers
 from gateway_proxy.core.admission import Admission, OrderSettings
 from gateway_proxy.core.changes import Changes
+from gateway_proxy.core.citations import Told
 from gateway_proxy.core.deadlines import Deadlines
 from gateway_proxy.core.effects import Append, PlaceOrders, Reply, Send
 from gateway_proxy.core.events import (
@@ -59,7 +60,7 @@ class Blotter:
     When the journal refuses an Append, perform nothing from that one on and hand it all to `journal_failed`.
     """
 
-    def __init__(self, settings: OrderSettings, risk: RiskSettings, *, mode: Mode) -> None:
+    def __init__(self, settings: OrderSettings, risk: RiskSettings, *, mode: Mode, told: Told) -> None:
         self._settings = settings
         self._mode = mode
         self.register = Register()
@@ -69,7 +70,7 @@ class Blotter:
         self._fence = Fence(spacing_s=settings.sweep_spacing_s, step_timeout_s=settings.sweep_step_timeout_s)
         self._jobs, self._deadlines = Jobs(), Deadlines()
         foreign: dict[int, OpenOrderReceived] = {}
-        self._admission = Admission(settings, self.risk, self.register, self._positions, foreign, mode=mode)
+        self._admission = Admission(settings, self.risk, self.register, self._positions, foreign, told, mode=mode)
         self._reconciler = Reconciler(settings, scribe, self._fence, self._positions, self._deadlines, foreign)
         shared = (settings, scribe, self._admission, self.risk, self._reconciler, self._jobs, self._deadlines)
         self.placement = Placement(*shared, mode=mode)

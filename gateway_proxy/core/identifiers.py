@@ -59,8 +59,13 @@ def is_guard_name(client_order_id: str) -> bool:
 
 
 def payload_hash(op: str, args: Any) -> str:
-    """The same for the same request, whatever the order of its fields; `args` is a dataclass of bus.messages."""
-    return hashlib.sha256(_text([op, to_builtins(args)]).encode()).hexdigest()[:32]
+    """The same for the same request, whatever the order of its fields; `args` is a dataclass of bus.messages.
+
+    `cites` is left out: it says on what an order was decided, not what it is, and an engine that decides again after a
+    restart cites other messages.
+    """
+    told = {name: value for name, value in to_builtins(args).items() if name != "cites"}
+    return hashlib.sha256(_text([op, told]).encode()).hexdigest()[:32]
 
 
 def execution_stem(exec_id: str) -> str:

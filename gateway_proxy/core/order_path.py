@@ -15,6 +15,7 @@ from gateway_proxy.bus.messages import AccountValues, BracketArgs, Mode, OrderUp
 from gateway_proxy.core import effects as fx
 from gateway_proxy.core.admission import OrderSettings
 from gateway_proxy.core.blotter import Blotter
+from gateway_proxy.core.citations import Told
 from gateway_proxy.core.contracts import ContractDirectory, parse, wake_key
 from gateway_proxy.core.desk import Desk
 from gateway_proxy.core.jobs import NO_KEYS
@@ -59,7 +60,7 @@ class OrderPath:
 
     def __init__(
         self, settings: OrderPathSettings, mode: Mode, scheduler: Scheduler, desk: Desk, directory: ContractDirectory,
-        quotes: QuoteBook,
+        quotes: QuoteBook, told: Told,
     ) -> None:  # fmt: skip
         self.mode = mode
         self._settings = settings
@@ -67,7 +68,7 @@ class OrderPath:
         self._desk = desk
         self._directory = directory
         self._quotes = quotes
-        self._blotter = Blotter(settings.orders, settings.risk, mode=mode)
+        self._blotter = Blotter(settings.orders, settings.risk, mode=mode, told=told)
         self._unresolved: list[_Unresolved] = []
         self._sides = Sides(scheduler, desk.new_id)
         self._jobs: dict[int, Submit] = {}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Literal
 
-from gateway_proxy.bus.messages import Action, Contract, OrderLeg, OrderUpdate
+from gateway_proxy.bus.messages import Action, Citation, Contract, OrderLeg, OrderUpdate
 from gateway_proxy.core.effects import OrderTicket
 
 LegName = Literal["entry", "take_profit", "stop_loss"]
@@ -297,6 +297,7 @@ class Order:
     sent_ns: int = 0
     acknowledged: bool = False
     released: bool = False
+    cites: tuple[Citation, ...] = ()
 
     @property
     def entry(self) -> Leg:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gateway_proxy.bus import topics
 from gateway_proxy.bus.messages import Mode
 from gateway_proxy.core.account import AccountBook
 from gateway_proxy.core.bars import BarService, BarSettings
 from gateway_proxy.core.breaker import Breakers, BreakerSettings
 from gateway_proxy.core.chain_topics import ChainTopics
 from gateway_proxy.core.chains import ChainDesk, ChainSettings
+from gateway_proxy.core.citations import Told
 from gateway_proxy.core.contracts import ContractDirectory, OptionParameters, parse
 from gateway_proxy.core.desk import Desk, Outcome
 from gateway_proxy.core.errands import Errands
@@ -95,11 +97,12 @@ class Parts:
         chains = ChainDesk(
             self.directory, self.options, self.quotes, self.time, settings.chain, last_close=self.bars.last_close
         )
+        self.told = Told(self.stream_fault)
         self.account = AccountBook(settings.publish_s)
         self.chain_topics = ChainTopics(chains, settings.chain, self._topic_failed)
         self.quote_topics = QuoteTopics(self.directory, self.quotes, self._topic_failed)
         self.orders = OrderPath(
-            settings.order_path, settings.mode, self.scheduler, self.desk, self.directory, self.quotes
+            settings.order_path, settings.mode, self.scheduler, self.desk, self.directory, self.quotes, self.told
         )
         self.desks = Desks(self.directory, self.history, self.bars, self.quotes, chains, settings.chain, self.time)
         self._now = now
@@ -121,6 +124,14 @@ class Parts:
         if details is None:
             return False
         return is_open(details.liquid_hours, details.time_zone, self.time.wall_ns(now)) is not False
+
+    def stream_fault(self, topic: str) -> str:
+        """Why a topic of bars does not show the market now; other topics are judged by the age of what they told."""
+        opened = topics.stream_of(topic)
+        if opened is None or opened[0] != "bars":
+            return ""
+        stream = self.bars.get(opened[1], opened[2])
+        return "is not subscribed any more" if stream is None else stream.fault
 
     @property
     def trading_account(self) -> str:

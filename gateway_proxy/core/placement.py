@@ -163,7 +163,11 @@ class Placement:
         contract = details.contract
         case = self._admission.case(self._admission.ask_of(args, contract, self._admission.account(), now), now)
         if not case.reducing:
-            bar = self._admission.opening_bar(contract.key) or self._admission.hours_bar(details, self._scribe.wall_ns)
+            bar = (
+                self._admission.opening_bar(contract.key)
+                or self._admission.hours_bar(details, self._scribe.wall_ns)
+                or self._admission.stale_data(case.ask, args.cites, now)
+            )
             if bar:
                 raise Refused(bar)
         return case
@@ -189,6 +193,7 @@ class Placement:
             intent_ns=self._scribe.wall_ns,
             expires_ns=self._scribe.wall_ns + int((parked.deadline - now) * 1e9),
             good_till_ns=good_till_ns,
+            cites=args.cites,
         )
 
     def submit(self, order: Order, deadline: float) -> None:
@@ -260,6 +265,8 @@ class Placement:
         if order.opening and (reason := self._admission.opening_bar(order.contract.key)):
             return reason
         ask = self._admission.ask_again(order, now)
+        if order.opening and (reason := self._admission.stale_data(ask, order.cites, now)):
+            return reason
         return self._admission.refusal(self._admission.case(ask, now, besides=order.client_order_id), now)
 
     def _expired(self, order: Order) -> None:

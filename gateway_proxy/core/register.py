@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from msgspec import to_builtins
 
-from gateway_proxy.bus.messages import Contract
+from gateway_proxy.bus.messages import Citation, Contract
 from gateway_proxy.core.day import Day, day_of
 from gateway_proxy.core.effects import OrderTicket
 from gateway_proxy.core.identifiers import OrderIds, execution_stem
@@ -55,6 +55,7 @@ def intent_body(order: Order) -> dict[str, Any]:
         "intent_ns": order.intent_ns,
         "expires_ns": order.expires_ns,
         "good_till_ns": order.good_till_ns,
+        "cites": to_builtins(order.cites),
         "legs": [{"name": leg.name, "ticket": to_builtins(leg.ticket)} for leg in order.legs],
     }
 
@@ -75,6 +76,7 @@ def order_of(client_order_id: str, body: dict[str, Any]) -> Order:
         intent_ns=body["intent_ns"],
         expires_ns=body["expires_ns"],
         good_till_ns=body["good_till_ns"],
+        cites=tuple(Citation(**one) for one in body.get("cites", ())),
     )
 
 

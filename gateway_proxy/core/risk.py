@@ -32,6 +32,8 @@ class Limits:
     max_orders_per_minute: Annotated[int, Gt(0)] | None = None  # entries accepted in any 60 s
     max_cancels_per_minute: Annotated[int, Gt(0)] | None = None  # cancels asked for by engines in any 60 s
     daily_loss: Annotated[float, Gt(0)] | None = None  # realised, and open risk down to every stop, in currency
+    max_data_age_s: Annotated[float, Gt(0)] | None = None  # of data that an opening order cites, when written
+    require_citation: bool = False  # True: an opening order must cite the data it was decided on
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class RiskSettings:
     max_orders_per_minute: Annotated[int, Gt(0)] | None = 20  # entries in any 60 s, all engines together
     max_cancels_per_minute: Annotated[int, Gt(0)] | None = 60  # cancels in any 60 s, all engines together
     daily_loss: Annotated[float, Gt(0)] | None = 1_000.0  # in account currency; openings stop here
+    max_data_age_s: Annotated[float, Gt(0)] | None = 120.0  # an opening order that cites older data is refused
+    require_citation: bool = False  # True: an opening order without `cites` is refused
     max_efficiency_ratio: Annotated[float, Gt(0)] | None = 20.0  # IB calls more excessive (rule book 5.2)
     efficiency_free_messages: Annotated[int, Ge(0)] = 200  # messages of a day before the ratio is judged at all
     price_collar_fraction: Annotated[float, Gt(0), Lt(1)] | None = 0.1  # how far through the quote a price may reach
@@ -210,6 +214,10 @@ class Risk:
     def cancelled(self, engine: str, account: str, now: float) -> None:
         self._cancels.append((now, engine, account))
 
+    def scopes_of(self, engine: str, account: str) -> Iterator[Scope]:
+        """The caps that bind an order of this engine on this account."""
+        return (scope for scope in self._scopes if scope.covers(engine, account))
+
     @property
     def efficiency_ratio(self) -> float:
         """(submissions + revisions + cancels) / (executed orders + 1), as IB computes it (rule book 5.2)."""
@@ -336,7 +344,7 @@ class Risk:
         return None
 
     def _covering(self, ask: Ask) -> Iterator[Scope]:
-        return (scope for scope in self._scopes if scope.covers(ask.engine, ask.account))
+        return self.scopes_of(ask.engine, ask.account)
 
 
 def day_result(account: AccountValues | None, realized: float = 0.0) -> float | None:

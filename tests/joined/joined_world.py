@@ -20,6 +20,7 @@ from gateway_proxy.assembly import core_settings
 from gateway_proxy.bus import codec, topics
 from gateway_proxy.bus.messages import REQUEST_ARGS, TRADE_ARGS, Bar
 from gateway_proxy.core import effects as fx
+from gateway_proxy.core.citations import is_citable
 from gateway_proxy.core.proxy import ProxyCore
 from gateway_proxy.errors import Conflict, from_reply
 from gateway_proxy.settings import Settings
@@ -40,6 +41,7 @@ class MemoryProxy:
         settings = replace(settings, trading=replace(settings.trading, mode="paper", account=ACCOUNT))
         self.core = ProxyCore(core_settings(settings, live_confirmed=""), self.now, 0)
         self.core.restore([], self.now)
+        self.core.told.epoch = "epoch"
         self.upstream = Upstream(world.host, world.port, 1, connect_timeout_s=5.0, deliver=self._deliver)
         self.published: list[fx.Publish] = []
         self.log: list[fx.Log] = []
@@ -87,7 +89,9 @@ class MemoryProxy:
             case fx.Publish(topic, kind, body):
                 self.published.append(effect)
                 self._seq[topic] += 1
-                frame = codec.encode_market(topic, kind, self._seq[topic], "epoch", 0, body)
+                if is_citable(topic):
+                    self.core.told.note(topic, self._seq[topic], self.now)
+                frame = codec.encode_market(topic, kind, self._seq[topic], self.core.told.epoch, 0, body)
                 for engine in self.engines:
                     engine.hear(topic, frame)
             case fx.Reply():

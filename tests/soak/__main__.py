@@ -29,6 +29,8 @@ SYMBOLS = ("SPY", "QQQ", "AAPL")
 CYCLE_S = 180.0
 HOUR_S = 3_600.0
 SAMPLE_S = 1.0
+#: Nobody closes the dry-run brackets of hours, and all their stops together are no loss of a day.
+RISK = "[risk]\ndaily_loss = 1e9"
 RSS_GROWTH_MAX = 24 * 1024 * 1024
 FILES_GROWTH_MAX = 4
 BUSY = "busy machine"
@@ -198,7 +200,7 @@ def main() -> int:
     out = options.out or Path(time.strftime("bench/results/soak-%Y%m%d-%H%M%S.jsonl"))
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="gp-soak-", dir="/tmp") as directory, out.open("w", buffering=1) as series:
-        pair = Pair(Path(directory), mode="dry-run", speed=options.speed, start="2026-06-15 09:35")
+        pair = Pair(Path(directory), mode="dry-run", speed=options.speed, start="2026-06-15 09:35", more=RISK)
         try:
             pair.start()
             with pair.client() as client:

@@ -11,10 +11,12 @@ from gateway_proxy.core import effects as fx
 from gateway_proxy.core import events as ev
 from gateway_proxy.core.admission import OrderSettings
 from gateway_proxy.core.blotter import Blotter
+from gateway_proxy.core.citations import Told
 from gateway_proxy.core.risk import RiskSettings
 from gateway_proxy.core.submissions import OrderEffect, Submit
 from tests.gateway_proxy.core.model_gateway import ModelGateway
 
+EPOCH = "life-1"
 START_NS = 1_781_500_000_000_000_000
 SPY = ev.ContractDetails(contract=Contract("SPY", con_id=756733), min_tick=0.01)
 CALL = ev.ContractDetails(
@@ -68,6 +70,8 @@ class OrderWorld:
         self.settings = settings or OrderSettings()
         self.risk = risk or RiskSettings()
         self.gateway = gateway or ModelGateway()
+        self.told = Told()
+        self.told.epoch = EPOCH
         self.journal: list[dict[str, Any]] = []
         self.now = 100.0
         self.replies: list[fx.Reply] = []
@@ -85,7 +89,7 @@ class OrderWorld:
     # ------------------------------------------------------------ life and death
 
     def _born(self) -> Blotter:
-        blotter = Blotter(self.settings, self.risk, mode=self.mode)
+        blotter = Blotter(self.settings, self.risk, mode=self.mode, told=self.told)
         blotter.restore(list(self.journal), self.now)
         return blotter
 

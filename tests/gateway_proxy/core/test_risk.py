@@ -62,7 +62,8 @@ def test_a_cap_allows_its_value_and_refuses_more(limit, cap, ok, too_much):
 def test_the_tightest_scope_wins_and_is_named(limit, scope):
     """An engine's or an account's cap binds below the global one, and only those it covers."""
     name = "scalp" if scope == "engines" else "DU1"
-    scoped: dict[str, Any] = {limit: 50_000, scope: {name: Limits(**{limit: 5})}}
+    tight: Any = {limit: 5}
+    scoped: dict[str, Any] = {limit: 50_000, scope: {name: Limits(**tight)}}
     settings = replace(OPEN, **scoped)
 
     assert name in refusal(settings)
