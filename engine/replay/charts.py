@@ -17,7 +17,7 @@ from engine.replay.run import ReplayTrade
 from engine.sessions import NEW_YORK, NS_PER_S, session_of
 
 WIDTH: Final = 1100
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 12, 26
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 22, 12, 26
 #: More points than pixels are drawn as the lowest and highest of each pixel.
 _BUCKETS_MAX: Final = WIDTH
 _LABELS_MAX: Final = 10

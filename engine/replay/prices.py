@@ -56,7 +56,7 @@ class Prices:
             bid, ask = row["bid"], row["ask"]
             if bid is None or ask is None or not 0 <= bid <= ask or ask <= 0:
                 continue
-            key = f"{chain.symbol}.{chain.body['expiry']}.{row['right']}.{row['strike']:.10g}"
+            key = _key(chain.symbol, chain.body["expiry"], row)
             self._learn(key, bid, ask, chain.time_ns, chain.body["underlying_price"])
             learned.append(key)
         return learned
@@ -80,11 +80,20 @@ class Prices:
         return Priced(max(0.0, round(bid + shift, 2)), max(0.01, round(ask + shift, 2)), "anchored")
 
     def chain(self, symbol: str, spot: float, width: int, time_ns: int) -> dict[str, Any]:
-        """The answer to a `chain` request: the newest recorded one while it is fresh, else the model's."""
+        """The answer to a `chain` request: the newest recorded one while it is fresh, else the model's.
+
+        Its rows have the newest quotes, as the proxy's answer would: an option may have been quoted since.
+        """
         recorded = self._chains.get(symbol)
-        if recorded is not None and time_ns - recorded.time_ns <= QUOTE_AGE_MAX_S * NS_PER_S:
-            return recorded.body
-        return self._model.chain(symbol, spot, width, time_ns)
+        if recorded is None or time_ns - recorded.time_ns > QUOTE_AGE_MAX_S * NS_PER_S:
+            return self._model.chain(symbol, spot, width, time_ns)
+        rows = []
+        for row in recorded.body["rows"]:
+            quoted = self._quoted.get(_key(symbol, recorded.body["expiry"], row))
+            if quoted is not None and quoted.time_ns > recorded.time_ns:
+                row = {**row, "bid": quoted.bid, "ask": quoted.ask}
+            rows.append(row)
+        return {**recorded.body, "rows": rows}
 
     def _learn(self, key: str, bid: float, ask: float, time_ns: int, spot: float | None) -> None:
         above = None
@@ -93,3 +102,7 @@ class Prices:
             model_bid, model_ask = self._model.quote(spot, float(strike), right, time_ns, expiry)
             above = (bid + ask - model_bid - model_ask) / 2
         self._quoted[key] = _Quoted(bid, ask, time_ns, above)
+
+
+def _key(symbol: str, expiry: str, row: dict[str, Any]) -> str:
+    return f"{symbol}.{expiry}.{row['right']}.{row['strike']:.10g}"

@@ -117,6 +117,19 @@ def test_quote_ages_in_market_time():
     assert prices.quote(replace(CALL, strike=650.0), 600.0, OPEN_NS).ground == "model"
 
 
+def test_chain_is_answered_with_the_newest_quotes():
+    """One option was quoted after the snapshot; an order at the old ask would be an order at yesterday's price."""
+    prices = Prices(OptionModel())
+    prices.learn_chain(chain_at(0))
+    prices.learn_quote(quote_at(1, 3.0, 3.1), 601.0)
+
+    rows = prices.chain("SPY", 601.0, 1, OPEN_NS + 2 * MINUTE_NS)["rows"]
+
+    asks = {(row["strike"], row["right"]): row["ask"] for row in rows}
+    assert asks.pop((600.0, "C")) == 3.1
+    assert set(asks.values()) == {2.1} and len(asks) == 5
+
+
 @pytest.mark.parametrize(("bid", "ask"), [(None, 2.0), (2.0, None), (2.1, 2.0), (-1.0, 2.0), (0.0, 0.0)])
 def test_quote_that_is_none_teaches_nothing(bid: Any, ask: Any):
     """One-sided, crossed, negative, empty."""
