@@ -1,9 +1,10 @@
 """Indicators against TA-Lib and NautilusTrader, side by side in one run: `python -m bench.indicators`.
 
-Results are checked equal before or after timing. Rounds of all variants are interleaved and medians taken. `ratio` is
-the peer's time divided by ours: above 1 is faster than the peer. `x_memory`, `x_chain` and `x_dispatch` are our time
-divided by a floor measured in the same rounds: moving the same bytes and no more; one multiply-add a bar, each waiting
-for the last; the same kernel called on no bars.
+Results are checked equal before or after timing. Rounds of all variants are interleaved, in a new order each, and
+medians taken, of processor time: whoever else uses the machine takes no part. `ratio` is the peer's time divided by
+ours: above 1 is faster than the peer. `x_memory`, `x_chain` and `x_dispatch` are our time divided by a floor measured in
+the same rounds: copying as many bytes; one multiply-add a bar, each waiting for the last; the same kernel called on no
+bars.
 
 What is compared: TA-Lib's compiled functions without the wrapper that looks for pandas and polars (three times the cost
 of a short call). TA-Lib allocates its outputs; ours go into arrays made before and, as `fresh`, into new ones. Freed
@@ -19,6 +20,7 @@ import ctypes
 import importlib
 import inspect
 import json
+import random
 import statistics
 import subprocess
 import tempfile
@@ -47,10 +49,10 @@ def say(figure: str, **facts: Any) -> None:
 
 
 def seconds(run: Run, repeat: int) -> float:
-    started = time.perf_counter()
+    started = time.thread_time()
     for _ in range(repeat):
         run()
-    return (time.perf_counter() - started) / repeat
+    return (time.thread_time() - started) / repeat
 
 
 def interleaved(variants: dict[str, Run], repeat: int = 1) -> dict[str, float]:
@@ -58,9 +60,12 @@ def interleaved(variants: dict[str, Run], repeat: int = 1) -> dict[str, float]:
     taken: dict[str, list[float]] = {name: [] for name in variants}
     for run in variants.values():
         run()
+    order, rng = list(variants), random.Random(SEED)
     for _ in range(ROUNDS):
-        for name, run in variants.items():
-            taken[name].append(seconds(run, repeat))
+        # In a fixed order one variant would always run where another has just emptied the caches.
+        rng.shuffle(order)
+        for name in order:
+            taken[name].append(seconds(variants[name], repeat))
     return {name: statistics.median(times) for name, times in taken.items()}
 
 

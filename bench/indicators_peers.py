@@ -1,8 +1,8 @@
 """NautilusTrader's compiled indicators, in an environment of its own: `python indicators_peers.py BARS.npy`.
 
 BARS.npy holds float64 (2, bars, symbols): typical price and volume. Line protocol: "ready" on stdout, then for each
-number of bars on stdin one line with the seconds a bar of all symbols took; at the end of stdin one line of JSON with
-the last values of every symbol: RSI, fast EMA, slow EMA, VWAP.
+number of bars on stdin one line with the processor seconds that a bar of all symbols took; at the end of stdin one line
+of JSON with the last values of every symbol: RSI, fast EMA, slow EMA, VWAP.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> None:
     print("ready", flush=True)
     for line in sys.stdin:
         repeat = int(line)
-        started = time.perf_counter()
+        started = time.thread_time()
         for _ in range(repeat):
             for (rsi, quick, calm, vwap), last, shares in rows[at]:
                 rsi.update_raw(last)
@@ -47,7 +47,7 @@ def main() -> None:
                 calm.update_raw(last)
                 vwap.update_raw(last, shares, moment)
             at = (at + 1) % bars
-        print((time.perf_counter() - started) / repeat, flush=True)
+        print((time.thread_time() - started) / repeat, flush=True)
     print(json.dumps([[100.0 * rsi.value, quick.value, calm.value, vwap.value] for rsi, quick, calm, vwap in sets]))
 
 
