@@ -2,9 +2,9 @@
 
 Results are checked equal before or after timing. Rounds of all variants are interleaved, in a new order each, and
 medians taken, of processor time: whoever else uses the machine takes no part. `ratio` is the peer's time divided by
-ours: above 1 is faster than the peer. `x_memory`, `x_chain` and `x_dispatch` are our time divided by a floor measured in
-the same rounds: copying as many bytes; one multiply-add a bar, each waiting for the last; the same kernel called on no
-bars.
+ours: above 1 is faster than the peer. `x_memory`, `x_chain` and `x_dispatch` are our time divided by a floor measured
+in the same rounds: copying as many bytes; one multiply-add a bar, each waiting for the last; the same kernel called on
+no bars.
 
 What is compared: TA-Lib's compiled functions without the wrapper that looks for pandas and polars (three times the cost
 of a short call). TA-Lib allocates its outputs; ours go into arrays made before and, as `fresh`, into new ones. Freed

@@ -16,9 +16,8 @@ from engine.indicators.compile import FloatArray, IntArray, kernel, step
 
 #: TA-Lib calls a sum of moves below this "no move" and answers 0; so do we.
 NO_MOVE = 1e-14
-#: Bars whose sums RSI keeps before it divides them: they stay in the processor's first cache, and are no longer on
-#: their way there when they are read back.
-BLOCK = 2048
+#: Bars whose sums RSI keeps before it divides them: few enough for the caches, enough to make starting a block cheap.
+BLOCK = 4096
 
 #: Rows of the price matrix that windows hold and `strategy_set` reads.
 HIGH, LOW, CLOSE, VOLUME, SESSION, OPEN = range(6)
