@@ -25,6 +25,8 @@ BAR_SIZES: dict[str, int] = {
 DAY = 86400
 WEEK = 604800
 MONTH = 2592000
+SHARES_PER_TRADE = 110
+"""Trades of a second: its shares by this, rounded up; so the counts of short bars add up to those of long ones."""
 SMALL_BAR_MAX_S = 30
 """Bars up to this size are under the hard pacing rules (rule book 1.2)."""
 
@@ -69,18 +71,20 @@ def joined(parts: Iterable[Bars]) -> Bars:
     return Bars(*(np.concatenate([getattr(part, name) for part in kept]) for name in Bars.__dataclass_fields__))
 
 
-def cut(start: int, price: FloatArray, volume: IntArray, size_s: int) -> Bars:
-    """Bars of `size_s` seconds over one session.
+def cut(start: int, price: FloatArray, volume: IntArray, size_s: int, since_s: float = 0.0) -> Bars:
+    """Bars of `size_s` seconds over one session, from the one that `since_s` lies in.
 
     start: epoch second of the first sample. price, volume: one sample per second. The zone offset is a whole number of
     hours, so alignment to the epoch is alignment to the exchange's clock, except for sizes of 2 hours and more, which
     are aligned to the session start.
     """
-    if len(price) == 0:
+    base = 0 if size_s <= 3600 else start
+    skip = max(0, base + (int(since_s) - base) // size_s * size_s - start)
+    if len(price) <= skip:
         return EMPTY
-    seconds = start + np.arange(len(price), dtype=np.int64)
-    base = seconds if size_s <= 3600 else seconds - start
-    numbers = base // size_s
+    price, volume = price[skip:], volume[skip:]
+    seconds = start + skip + np.arange(len(price), dtype=np.int64)
+    numbers = (seconds - base) // size_s
     first = np.concatenate(([0], np.flatnonzero(np.diff(numbers)) + 1))
     last = np.concatenate((first[1:], [len(price)])) - 1
     total = np.add.reduceat(volume, first)
@@ -96,7 +100,7 @@ def cut(start: int, price: FloatArray, volume: IntArray, size_s: int) -> Bars:
         closes,
         total,
         np.round(wap, 3).astype(np.float64),
-        np.minimum(total, np.maximum(1, total // 110)),
+        np.add.reduceat(-(-volume // SHARES_PER_TRADE), first).astype(np.int64),
     )
 
 

@@ -99,9 +99,10 @@ class StreamsDesk:
 
         def send(now: float) -> None:
             nonlocal last_sent
-            if self._frozen():
-                return
             market_s = floor.market_s
+            if self._frozen():
+                last_sent = int(market_s) // 5 * 5 - 5  # what passes during an outage is never sent
+                return
             bars = floor.history.bars(
                 contract, request.what, 5, last_sent + 5.0, market_s, market_s, request.regular_only
             )

@@ -132,7 +132,7 @@ class History:
         while day.pre_open < end_s:
             series = self.series(contract, day, regular_only, end_s)
             if series is not None:
-                bars = cut(series.start, series.price(what), series.volume, size_s)
+                bars = cut(series.start, series.price(what), series.volume, size_s, start_s)
                 ends = np.append(bars.start[1:], series.start + len(series.last))
                 keep = ends > start_s
                 if contract.is_option and what == "TRADES":

@@ -62,7 +62,6 @@ SETTING_NAMES = frozenset(setting.name for setting in fields(LimitSettings))
 HISTORY_IDENTICAL = Rule("historical_identical_15s", 1, 15.0)
 HISTORY_SAME_CONTRACT = Rule("historical_6_per_2s", 5, 2.0)
 HISTORY_BUDGET = Rule("historical_60_per_600s", 60, 600.0)
-REAL_TIME_BARS = Rule("realtime_bars_60_per_600s", 60, 600.0)
 SNAPSHOTS = Rule("snapshots_100_per_s", 100, 1.0)
 TICK_BY_TICK_REPEAT = Rule("tick_by_tick_same_instrument_15s", 1, 15.0)
 MATCHING_SYMBOLS = Rule("matching_symbols_1_per_s", 1, 1.0)
@@ -155,7 +154,6 @@ class Judge:
         self._same_contract = KeyedLogs(HISTORY_SAME_CONTRACT)
         self._budget = SlidingLog(HISTORY_BUDGET)
         self._large = SlidingLog(LARGE_BARS_SOFT)
-        self._real_time_bars = SlidingLog(REAL_TIME_BARS)
         self._snapshots = SlidingLog(SNAPSHOTS)
         self._tick_by_tick = KeyedLogs(TICK_BY_TICK_REPEAT)
         self._matching = SlidingLog(MATCHING_SYMBOLS)
@@ -218,10 +216,11 @@ class Judge:
         """Extra seconds a request for large bars takes because there were many lately."""
         return min(SOFT_DELAY_MAX_S, SOFT_DELAY_PER_REQUEST_S * max(0, self._large.total(now) - LARGE_BARS_SOFT.limit))
 
-    # --- single windows ---
-
     def real_time_bars(self, now: float) -> Breach | None:
-        return _counted(self._real_time_bars, now)
+        """A new subscription to 5-second bars draws on the budget of small bars (rule book 0, number 4)."""
+        return _counted(self._budget, now)
+
+    # --- single windows ---
 
     def snapshot(self, now: float) -> Breach | None:
         return _counted(self._snapshots, now)

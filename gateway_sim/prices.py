@@ -38,7 +38,8 @@ OVERNIGHT_SHARE = 0.35
 """Share of the daily standard deviation that happens between close and open."""
 WAVE_SHARE = 0.7
 """Share of a session's standard deviation carried by waves rather than noise."""
-SEGMENTS_KEPT = 48
+SEGMENTS_KEPT = 128
+"""As many as a client has lines, and some; made anew at every update they would be slow. 0.75 MB each."""
 
 
 class Part(IntEnum):
