@@ -91,6 +91,7 @@ def core_settings(settings: Settings, *, live_confirmed: str) -> ProxySettings:
             bars,
             grace_s=bars.grace_s * speed,
             timeout_s=bars.timeout_s * speed,
+            switch_after_s=bars.switch_after_s * speed,
             stall_s=max(bars.stall_s, STALL_LEAST_S * speed),
             verify_s=max(bars.verify_s, VERIFY_LEAST_S * speed),
         ),

@@ -214,12 +214,8 @@ class _Wrapper:
     def historicalDataUpdate(self, reqId: int, bar: ib.BarData) -> None:
         self.deliver(ev.HistoryUpdated(reqId, translate.bar_in(bar, complete=False, live=True)))
 
-    def realtimeBar(
-        self, reqId: int, start: int, open_: float, high: float, low: float, close: float, volume: float, wap: float,
-        count: int,
-    ) -> None:  # fmt: skip
-        bar = ib.BarData(open=open_, high=high, low=low, close=close, volume=volume, average=wap, barCount=count)
-        bar.date = str(start)  # type: ignore[assignment]
+    def realtimeBar(self, reqId: int, start: int, *numbers: Any) -> None:
+        bar = ib.BarData(str(start), *numbers)  # type: ignore[arg-type]
         self.deliver(ev.RealTimeBarReceived(reqId, translate.bar_in(bar, complete=True, live=True)))
 
     #: Which size tick belongs to a price tick: bid 1 -> 0, ask 2 -> 3, last 4 -> 5, and the delayed ones.
@@ -433,6 +429,10 @@ _WRITERS: dict[type, Callable[[_Session, Any], None]] = {
     fx.RequestOptionParameters: lambda s, c: s.reqSecDefOptParams(c.req_id, c.symbol, "", c.sec_type, c.con_id),
     fx.RequestHistory: _history,
     fx.CancelHistory: lambda s, c: s.cancelHistoricalData(c.req_id),
+    fx.RequestRealTimeBars: lambda s, c: s.reqRealTimeBars(
+        c.req_id, translate.contract_out(c.contract), 5, c.what, c.rth, []
+    ),
+    fx.CancelRealTimeBars: lambda s, c: s.cancelRealTimeBars(c.req_id),
     fx.RequestQuote: lambda s, c: s.reqMktData(
         c.req_id, translate.contract_out(c.contract), c.generic_ticks, False, False, []
     ),

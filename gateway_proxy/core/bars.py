@@ -1,95 +1,38 @@
 """The bar service: one upstream stream per series, however many subscribe; backfilled, live, repaired. Pure.
 
 `bars/<symbol>/<size>/` and the `bars` request read the same store. A stream is opened by the first subscription and
-closed a grace after the last one left.
+closed a grace after the last one left. Which of IB's two live feeds serves it is decided in bar_feeds.py and changed
+when slots or lines run short or are free again; a change is an interruption like any other, so no bar is lost by it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
-from gateway_proxy.bus import topics
 from gateway_proxy.bus.messages import Bar
-from gateway_proxy.bus.topics import BAR_SECONDS, BAR_SIZES
+from gateway_proxy.bus.topics import BAR_SECONDS
 from gateway_proxy.core import effects as fx
-from gateway_proxy.core import events as ev
+from gateway_proxy.core.bar_feeds import Feed, Identity, Room, places
+from gateway_proxy.core.bar_history import HistoryFeed
+from gateway_proxy.core.bar_real_time import RealTimeFeed
+from gateway_proxy.core.bar_stream import RETRY_FIRST_S, BarFeed, BarSettings, BarStream, StreamState
 from gateway_proxy.core.contracts import ContractDirectory, parse
 from gateway_proxy.core.desk import Desk, Outcome
-from gateway_proxy.core.history import duration_for
+from gateway_proxy.core.jobs import Lane, RequestClass, history_class
 from gateway_proxy.core.market_time import MarketTime
 from gateway_proxy.core.recovery import Recovery, Rung
-from gateway_proxy.core.rules import history_class, history_keys
-from gateway_proxy.core.scheduler import Lane
 from gateway_proxy.core.series import Series
 from gateway_proxy.core.verdict import Finding, Verdict, error
 from gateway_proxy.errors import ProxyError
 
-_RETRY_FIRST_S: Final = 2.0
+__all__ = ["KIND", "BarService", "BarSettings", "BarStream", "StreamState"]
+
 _RETRY_MAX_S: Final = 60.0
 KIND: Final = "bars"
-#: IB sends an update every 5 s; after a longer silence that a bar's end fell into, that bar lacks trades.
-_UPDATE_GAP_S: Final = 6.5
 _PATIENCE_MAX: Final = 8
-
-
-@dataclass(frozen=True, slots=True)
-class BarSettings:
-    """How bar series are kept. Durations in seconds."""
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    backfill: int = 120  # bars asked for when a series is opened
-    keep: int = 2_000  # finished bars kept per series; 350 bytes each, so 0.7 MB for a full series
-    grace_s: float = 5.0  # a stream nobody subscribes to stays open this long
-    settle_s: float = 7.0  # market time after its end when a bar is finished even if no later one began
-    stall_s: float = 30.0  # market time without an update in a session, then it is asked for again
-    verify_s: float = 15.0  # market time after an outage by which a stream must have shown that it lives
-    timeout_s: float = 20.0  # the Gateway's time to answer a historical request
-
-
-class StreamState(StrEnum):
-    WAITING = "waiting"  # no session, or the contract is being looked up
-    BACKFILLING = "backfilling"
-    LIVE = "live"
-    FAILED = "failed"  # refused by IB; tried again later
-
-
-@dataclass(slots=True)
-class BarStream:
-    """One series and its upstream stream."""
-
-    key: str
-    size: str
-    series: Series
-    wanted: bool = True
-    state: StreamState = StreamState.WAITING
-    req_id: int | None = None
-    last_update: float | None = None
-    judged_at: float | None = None
-    retry_at: float | None = None
-    retry_s: float = _RETRY_FIRST_S
-    release_at: float | None = None
-    failure: ProxyError | None = None
-    opened: int = 0
-    deaths: int = 0
-    in_doubt: bool = False
-    missed: bool = False
-    prove_by: float | None = None
-
-    @property
-    def topic(self) -> str:
-        return topics.bars(self.key, self.size)
-
-    @property
-    def fault(self) -> str:
-        """Why its newest bar may not be the market's; "" when it is."""
-        if self.state is not StreamState.LIVE:
-            return f"is {self.state.value}"
-        return "has not shown life since an outage" if self.in_doubt else ""
+#: How often a series that waits for its 5-second bars is looked at.
+_LOOK_S: Final = 2.0
 
 
 class BarService:
@@ -97,6 +40,7 @@ class BarService:
 
     After an outage a stream is believed only when live data came; what its outage swallowed is asked for again.
     `found` is told what the desk cannot know: a stream that is silent, or that could not even be asked for.
+    `room()` is what all series together may take upstream now.
     """
 
     def __init__(
@@ -110,9 +54,10 @@ class BarService:
         in_session: Callable[[str, float], bool],
         recovery: Recovery,
         found: Callable[[Finding, float], None],
+        room: Callable[[], Room],
     ) -> None:
         self._recovery = recovery
-        self._is_outage = False
+        self.is_outage = False
         self._desk = desk
         self._directory = directory
         self._time = time
@@ -120,7 +65,14 @@ class BarService:
         self._wake = wake
         self._in_session = in_session
         self._found = found
-        self._streams: dict[tuple[str, str], BarStream] = {}
+        self._room = room
+        self._history = HistoryFeed(desk, time, settings, self)
+        self._real_time = RealTimeFeed(desk, directory, time, settings, self)
+        self._feeds: dict[Feed, BarFeed] = {Feed.HISTORY: self._history, Feed.REAL_TIME: self._real_time}
+        self._streams: dict[Identity, BarStream] = {}
+        self._placed_in: Room | None = None
+        self._improve_at: float | None = None
+        self._look_at = 0.0
         self._effects: list[fx.Effect] = []
         self._is_open = False
 
@@ -131,7 +83,9 @@ class BarService:
         if stream is None:
             stream = BarStream(key, size, Series(BAR_SECONDS[size], self._settings.keep))
             self._streams[key, size] = stream
+            self._placed_in = None
         stream.wanted, stream.release_at = True, None
+        self.balance(now)
         self.advance(stream, now)
 
     def unsubscribe(self, key: str, size: str, now: float) -> None:
@@ -157,18 +111,68 @@ class BarService:
             if stream.key == contract_key and stream.state is StreamState.WAITING:
                 self.advance(stream, now)
 
-    # ------------------------------------------------------------ opening
+    # ------------------------------------------------------------ feeds
+
+    def balance(self, now: float) -> None:
+        """Give every series its place if the room or what is wanted has changed: shortage is met at once."""
+        if self._room() != self._placed_in:
+            self._place(now, improve=False)
+
+    def _place(self, now: float, *, improve: bool) -> None:
+        """`improve`: also take series back to history, and in again, for which there has been room for a while."""
+        room = self._room()
+        self._placed_in, self._improve_at = room, None
+        left = self._desk.budget_left(now)
+        moves: list[tuple[BarStream, Feed | None]] = []
+        joining: set[str] = set()
+        for identity, place in places(list(self._streams), room).items():
+            stream = self._streams[identity]
+            if place.feed is None:
+                stream.waits_for = place.held_by
+            if place.feed is stream.feed:
+                continue
+            if place.feed is not None and (stream.feed is not None or stream.waits_for):
+                # Who lives moves only if the other side can be asked for now; what is only better waits for calm.
+                cost = 0 if stream.feed is None else self._cost(stream, place.feed, joining)
+                is_better = stream.feed is None or place.feed is Feed.HISTORY
+                if cost > left or (is_better and not improve):
+                    self._improve_at = now + self._settings.switch_after_s
+                    continue
+                left -= cost
+            if place.feed is Feed.REAL_TIME:
+                joining.add(stream.key)
+            moves.append((stream, place.feed))
+        self._move(moves, now)
+
+    def _cost(self, stream: BarStream, to: Feed, joining: set[str]) -> int:
+        """Units of the historical budget: for small bars' history, and for a new line of 5-second bars."""
+        small = int(history_class(stream.size) is RequestClass.HISTORY_SMALL)
+        opens = to is Feed.REAL_TIME and not self._real_time.serves(stream.key) and stream.key not in joining
+        return small + int(opens)
+
+    def _move(self, moves: list[tuple[BarStream, Feed | None]], now: float) -> None:
+        for stream, feed in moves:
+            if stream.feed is not None:
+                facts = {"topic": stream.topic, "from": stream.feed.value, "to": "" if feed is None else feed.value}
+                self._effects.append(fx.Log("info", "bar feed", facts))
+                self._close(stream, now)
+        for stream, feed in moves:
+            stream.feed = feed
+            if feed is not None:
+                stream.waits_for = ""
+            self.advance(stream, now)
 
     def advance(self, stream: BarStream, now: float) -> None:
         """Do the next step towards a live stream; nothing if it is under way or must wait."""
-        if not self._is_open or not stream.wanted or stream.req_id is not None:
+        under_way = stream.state in (StreamState.BACKFILLING, StreamState.LIVE)
+        if not self._is_open or not stream.wanted or stream.feed is None or under_way:
             return
         if stream.retry_at is not None and stream.retry_at > now:
             return
         try:
             details = self._directory.find(parse(stream.key), "proxy", now, lane=Lane.STREAM)
             if details is not None:
-                self._open(stream, details, now)
+                self._feeds[stream.feed].open(stream, details, now)
         except ProxyError as failure:
             self._fail(stream, failure, now)
             finding = Finding(
@@ -177,36 +181,33 @@ class BarService:
             self._found(finding, now)
             self._tell(stream, finding)
 
-    def _open(self, stream: BarStream, details: ev.ContractDetails, now: float) -> None:
-        contract = details.contract
-        duration = self._missing(stream, now)
-        stream.req_id = self._desk.ask(
-            lambda req_id: fx.RequestHistory(
-                req_id, contract, duration, BAR_SIZES[stream.size], "TRADES", True, keep_up_to_date=True
-            ),
-            history_class(stream.size), lane=Lane.STREAM, owner="proxy",
-            keys=history_keys(contract, stream.size, "TRADES", True, duration, "live"),
-            timeout_s=self._settings.timeout_s, queue_s=None,
-            on_end=lambda outcome, at: self._ended(stream, outcome, at),
-            on_answer=lambda event, at: self._receive(stream, event, at), now=now,
-        )  # fmt: skip
-        stream.state, stream.retry_at = StreamState.BACKFILLING, None
-        stream.opened += 1
+    def _close(self, stream: BarStream, now: float) -> None:
+        if stream.feed is not None:
+            self._feeds[stream.feed].close(stream, now)
+        stream.interrupt()
 
-    def _missing(self, stream: BarStream, now: float) -> str:
-        """IB's duration for what the series lacks: everything at first, later only what was missed since the last bar.
+    def reopen(self, streams: list[BarStream], now: float) -> None:
+        """All are closed before one is opened: what they give back must be there for those that follow."""
+        for stream in streams:
+            self._close(stream, now)
+        for stream in streams:
+            self.advance(stream, now)
 
-        The shorter text also keeps a quick re-open from being identical to the first request (rule book 1.1).
-        """
-        last, bar_s = stream.series.last_finished, BAR_SECONDS[stream.size]
-        if last is not None and self._time.is_known:
-            missed_s = (self._time.wall_ns(now) - last.start_ns) / 1e9
-            seconds = math.ceil(missed_s / bar_s + 2) * bar_s
-            if missed_s > 0 and bar_s >= 60 and seconds <= 28_800:
-                return f"{seconds} S"
-        return duration_for(stream.size, self._settings.backfill, rth=True)
+    # ------------------------------------------------------------ what the feeds tell
 
-    def _ended(self, stream: BarStream, outcome: Outcome, now: float) -> None:
+    def publish(self, stream: BarStream, bars: list[Bar]) -> None:
+        self._effects += [fx.Publish(stream.topic, "bar", bar) for bar in bars]
+        if bars:
+            self._wake(f"bars:{stream.key}/{stream.size}")
+
+    def lives(self, stream: BarStream) -> None:
+        """Live data came."""
+        stream.deaths = 0
+        self._recovery.fresh(KIND, stream.topic)
+        stream.retry_s = RETRY_FIRST_S
+
+    def ended(self, stream: BarStream, outcome: Outcome, now: float) -> None:
+        """Its request is over: refused, timed out, ended by IB or lost with the session."""
         stream.req_id = None
         stream.series.interrupt()
         if outcome.verdict is Verdict.SESSION_LOST:
@@ -228,83 +229,34 @@ class BarService:
             fx.Log("warning", "bar stream failed", {"topic": stream.topic, "error": str(failure), "code": failure.code})
         )
 
-    # ------------------------------------------------------------ bars
-
-    def _receive(self, stream: BarStream, event: Any, now: float) -> None:
-        silent_s = 0.0 if stream.last_update is None else now - stream.last_update
-        stream.last_update = stream.judged_at = now
-        if isinstance(event, ev.HistoryReceived):
-            stream.state, stream.failure = StreamState.LIVE, None
-            bars = event.bars
-            if stream.series.last_finished is None:
-                # IB answers in whole days; the one more is the bar that still grows.
-                bars = bars[-self._settings.backfill - 1 :]
-            self._publish(stream, stream.series.merge(bars, self._time.wall_ns(now)))
-        elif isinstance(event, ev.HistoryUpdated):
-            if stream.in_doubt and not self._proves_life(stream, event.bar, silent_s, now):
-                return
-            stream.deaths = 0
-            self._recovery.fresh(KIND, stream.topic)
-            stream.retry_s = _RETRY_FIRST_S
-            self._publish(stream, stream.series.update(event.bar))
-
-    def _proves_life(self, stream: BarStream, bar: Bar, silent_s: float, now: float) -> bool:
-        """An update after an outage. False when a bar ended inside it: that bar lacks trades, so it is asked for."""
-        growing = stream.series.growing
-        if silent_s > _UPDATE_GAP_S and (growing is None or growing.start_ns != bar.start_ns):
-            stream.missed = True
-            stream.series.interrupt()
-        if self._is_outage:
-            return not stream.missed
-        if stream.missed:
-            self._reopen(stream, now)
-            return False
-        stream.in_doubt, stream.prove_by = False, None
-        return True
-
-    def _publish(self, stream: BarStream, bars: list[Bar]) -> None:
-        self._effects += [fx.Publish(stream.topic, "bar", bar) for bar in bars]
-        if bars:
-            self._wake(f"bars:{stream.key}/{stream.size}")
-
     # ------------------------------------------------------------ the session
 
     def session_ready(self, now: float) -> None:
         self._is_open = True
         for stream in self._streams.values():
-            stream.retry_at, stream.retry_s = None, _RETRY_FIRST_S
+            stream.retry_at, stream.retry_s = None, RETRY_FIRST_S
             self.advance(stream, now)
 
     def session_lost(self) -> None:
-        self._is_open = self._is_outage = False
+        self._is_open = self.is_outage = False
 
     def reopen_all(self, now: float) -> None:
         """After 1101 the data are lost: ask for every stream again."""
-        self._is_outage = False
-        for stream in self._streams.values():
-            self._reopen(stream, now)
+        self.is_outage = False
+        self.reopen(self.streams(), now)
 
     def outage_began(self) -> None:
         """The link or a farm is gone: nothing more is expected, and what comes is doubted."""
-        self._is_outage = True
+        self.is_outage = True
         for stream in self._streams.values():
             stream.in_doubt, stream.prove_by = stream.state is StreamState.LIVE, None
 
     def outage_ended(self, now: float) -> None:
         """It is said to be back: every stream has `verify_s` to show it, and is asked for again otherwise."""
-        self._is_outage = False
+        self.is_outage = False
         for stream in self._streams.values():
             if stream.state is StreamState.LIVE:
                 stream.in_doubt, stream.prove_by = True, now + self._settings.verify_s
-
-    def _reopen(self, stream: BarStream, now: float) -> None:
-        if stream.req_id is not None:
-            self._desk.close(stream.req_id, now)
-            stream.req_id = None
-        stream.series.interrupt()
-        stream.state, stream.retry_at = StreamState.WAITING, None
-        stream.in_doubt, stream.missed, stream.prove_by = False, False, None
-        self.advance(stream, now)
 
     # ------------------------------------------------------------ time
 
@@ -320,6 +272,10 @@ class BarService:
                 settles_at = self._settles_at(stream, stream.judged_at)
                 if settles_at is not None and not stream.in_doubt:
                     times.append(settles_at)
+            elif stream.state is StreamState.BACKFILLING and stream.req_id is None:
+                times.append(self._look_at)
+        if self._improve_at is not None:
+            times.append(self._improve_at)
         return min(times, default=None)
 
     def _settles_at(self, stream: BarStream, now: float) -> float | None:
@@ -332,22 +288,30 @@ class BarService:
     def handle_timer(self, now: float) -> None:
         for identity, stream in list(self._streams.items()):
             if stream.release_at is not None and stream.release_at <= now:
-                if stream.req_id is not None:
-                    self._desk.close(stream.req_id, now)
+                self._close(stream, now)
                 self._recovery.forget(KIND, stream.topic)
                 del self._streams[identity]
+                self._placed_in = None
                 continue
             if stream.retry_at is not None and stream.retry_at <= now:
-                stream.retry_at = None
+                stream.state, stream.retry_at = StreamState.WAITING, None
                 self.advance(stream, now)
-            if stream.state is StreamState.LIVE:
-                self._settle(stream, now)
+            if stream.state is StreamState.LIVE and stream.feed is not None:
+                self._feeds[stream.feed].settle(stream, now)
                 self._bury(stream, now)
+        if self._look_at <= now:
+            self._look_at = now + _LOOK_S
+            for stream in self._streams.values():
+                self._real_time.look(stream, now)
+        if self._improve_at is not None and self._improve_at <= now:
+            self._improve(now)
 
-    def _settle(self, stream: BarStream, now: float) -> None:
-        """A bar that grew into an outage is not finished: it may lack trades."""
-        if self._time.is_known and BAR_SECONDS[stream.size] < 86_400 and not stream.in_doubt:
-            self._publish(stream, stream.series.settle(self._time.wall_ns(now), self._settings.settle_s))
+    def _improve(self, now: float) -> None:
+        """Nobody is moved while nothing can be trusted."""
+        if self._is_open and not self.is_outage:
+            self._place(now, improve=True)
+        else:
+            self._improve_at = now + self._settings.switch_after_s
 
     def _dies_at(self, stream: BarStream) -> float:
         """When silence means death. A stream that was asked for in vain gets longer every time."""
@@ -359,8 +323,10 @@ class BarService:
     def _bury(self, stream: BarStream, now: float) -> None:
         if now < self._dies_at(stream):
             return
-        if self._is_outage or not self._in_session(stream.key, now):
-            stream.judged_at, stream.prove_by, stream.in_doubt = now, None, self._is_outage
+        assert stream.judged_at is not None, "it lives"
+        if self.is_outage or not all(self._in_session(stream.key, at) for at in (stream.judged_at, now)):
+            # Silence that began before the opening is no silence yet.
+            stream.judged_at, stream.prove_by, stream.in_doubt = now, None, self.is_outage
             return
         stream.deaths += 1
         rung = self._recovery.dead(KIND, stream.topic, others_live=self._others_live(stream, now), now=now)
@@ -371,8 +337,8 @@ class BarService:
         if rung is Rung.SESSION:
             stream.judged_at = now
             return
-        for one in list(self._streams.values()) if rung is Rung.CLASS else [stream]:
-            self._reopen(one, now)
+        assert stream.feed is not None, "it lived"
+        self.reopen(self.streams() if rung is Rung.CLASS else self._feeds[stream.feed].companions(stream), now)
 
     def _others_live(self, dead: BarStream, now: float) -> bool:
         """Whether another stream, of a market that is open, still brings live data."""
@@ -381,6 +347,9 @@ class BarService:
             and one.judged_at is not None and now - one.judged_at < self._settings.stall_s / 2
             for one in self._streams.values()
         )  # fmt: skip
+
+    def _held_by(self, stream: BarStream, now: float) -> str:
+        return stream.waits_for if stream.feed is None else self._feeds[stream.feed].held_by(stream, now)
 
     def effects(self) -> list[fx.Effect]:
         done, self._effects = self._effects, []
@@ -391,12 +360,13 @@ class BarService:
         return [
             {
                 "topic": stream.topic,
+                "feed": "" if stream.feed is None else stream.feed.value,
                 "state": stream.state.value,
                 "age_s": None if stream.last_update is None else round(now - stream.last_update, 3),
                 "last_ns": bar.start_ns if (bar := stream.series.growing or stream.series.last_finished) else None,
                 "bars": len(stream.series),
                 "opened": stream.opened,
-                "held_by": self._desk.held_by(stream.req_id, now),
+                "held_by": self._held_by(stream, now),
                 "error": "" if stream.failure is None else str(stream.failure),
             }
             for stream in self._streams.values()

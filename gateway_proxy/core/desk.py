@@ -35,6 +35,7 @@ _LAST_ANSWER: Final[dict[type, type]] = {
 }
 _CANCELS: Final[dict[type, Callable[[int], fx.Call]]] = {
     fx.RequestHistory: fx.CancelHistory,
+    fx.RequestRealTimeBars: fx.CancelRealTimeBars,
     fx.RequestQuote: fx.CancelQuote,
 }
 
@@ -68,7 +69,7 @@ class _Request:
     call: fx.Call
     request_class: RequestClass
     asked_at: float
-    timeout_s: float
+    timeout_s: float | None
     on_end: OnEnd
     on_answer: OnAnswer | None
     sent_at: float | None = None
@@ -111,7 +112,7 @@ class Desk:
 
     def ask(
         self, make_call: Callable[[int], fx.Call], request_class: RequestClass, *, lane: Lane, owner: str, keys: Keys,
-        timeout_s: float, queue_s: float | None, on_end: OnEnd, on_answer: OnAnswer | None = None, now: float,
+        timeout_s: float | None, queue_s: float | None, on_end: OnEnd, on_answer: OnAnswer | None = None, now: float,
         name: str = "",
     ) -> int:  # fmt: skip
         """Queue one call and return its id. With `on_answer` it is a stream.
@@ -120,6 +121,7 @@ class Desk:
         for longer than `queue_s`; then nothing is queued.
 
         timeout_s: the Gateway's time, from the bytes leaving to the last answer (of a stream: to the first).
+            None for a stream that is silent while its market is closed: whoever asked must judge the silence.
         queue_s: how long it may wait in our queue; None for as long as it takes.
         name: what `is_queued` knows it by.
         """
@@ -158,6 +160,15 @@ class Desk:
     def is_queued(self, names: Collection[str]) -> bool:
         """Whether a request of one of these names has not left our queue yet."""
         return any(request.sent_at is None and request.name in names for request in self._requests.values())
+
+    def budget_left(self, now: float) -> int:
+        """Units of the historical budget that are free now."""
+        return self._scheduler.budget_left(now)
+
+    def is_sent(self, req_id: int | None) -> bool:
+        """Whether a request is with the Gateway now."""
+        request = self._requests.get(req_id) if req_id is not None else None
+        return request is not None and request.sent_at is not None
 
     def held_by(self, req_id: int | None, now: float) -> str:
         """The pacing rule that keeps a request in our queue now; "" when none does or it has left."""
@@ -211,7 +222,7 @@ class Desk:
         if type(request.call) not in _LAST_ANSWER and not request.is_stream:
             del self._requests[req_id]
             self._scheduler.finished(req_id, now, latency_s=None, failed=False)
-        else:
+        elif request.timeout_s is not None:
             heappush(self._deadlines, (now + request.timeout_s, req_id))
         return True
 
@@ -300,8 +311,15 @@ class Desk:
         return sum(request_class in (None, r.request_class) for r in self._requests.values())
 
     def _opened(self, request: _Request, now: float) -> None:
-        """A stream gave its first answer: that is its latency; slot and line stay taken."""
+        """A stream gave its first answer: that is its latency; slot and line stay taken.
+
+        One without a time-out may have been silent because its market was closed, which is nobody's slowness.
+        """
         assert request.sent_at is not None
+        if request.timeout_s is None:
+            self._scheduler.finished(request.req_id, now, latency_s=None, failed=False)
+            self._judge(request, Verdict.OK, now)
+            return
         self.spans.ended(request.name, Span(request.asked_at, request.sent_at, now, request.held_by))
         self._scheduler.finished(request.req_id, now, latency_s=now - request.sent_at, failed=False)
         self._record(
@@ -332,7 +350,7 @@ class Desk:
         breaker = self._breakers.of(request.request_class)
         if breaker is None or (request.is_stream and request.answered_at is not None and verdict is not Verdict.OK):
             return
-        latency_s = 0.0 if request.sent_at is None else now - request.sent_at
+        latency_s = 0.0 if request.sent_at is None or request.timeout_s is None else now - request.sent_at
         before = breaker.state
         if breaker.ended(request.req_id, verdict, latency_s, now):
             facts = {

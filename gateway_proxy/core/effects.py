@@ -58,6 +58,21 @@ class CancelHistory:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestRealTimeBars:
+    """5-second bars, the only size IB streams; each subscription is a market data line."""
+
+    req_id: int
+    contract: Contract
+    what: str
+    rth: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRealTimeBars:
+    req_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class RequestQuote:
     """Streaming market data; `generic_ticks` as IB's comma list."""
 
@@ -150,6 +165,8 @@ Call = (
     | RequestOptionParameters
     | RequestHistory
     | CancelHistory
+    | RequestRealTimeBars
+    | CancelRealTimeBars
     | RequestQuote
     | CancelQuote
     | RequestAccountUpdates

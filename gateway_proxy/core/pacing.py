@@ -268,6 +268,11 @@ class Pacing:
 
     # ------------------------------------------------------------ what is going on
 
+    def budget_left(self, now: float) -> int:
+        if self._closed.used(RequestClass.REALTIME_BARS, now):
+            return 0
+        return max(0, int(self.settings.history_budget - self.gates["history_window"].used("", now)))
+
     def explain(self, job: Job, now: float) -> Explanation:
         """Every rule the job would meet, the latest one first in line to hold it."""
         views = [

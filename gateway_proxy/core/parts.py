@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gateway_proxy.bus import topics
 from gateway_proxy.bus.messages import Mode
 from gateway_proxy.core.account import AccountBook
+from gateway_proxy.core.bar_feeds import Room
 from gateway_proxy.core.bars import BarService, BarSettings
 from gateway_proxy.core.breaker import Breakers, BreakerSettings
 from gateway_proxy.core.chain_topics import ChainTopics
@@ -91,7 +92,7 @@ class Parts:
         )  # fmt: skip
         self.bars = BarService(
             self.desk, self.directory, self.time, settings.bars, wake=self._wake, in_session=self.in_session,
-            found=self.findings.add, recovery=self.recovery,
+            found=self.findings.add, recovery=self.recovery, room=self._room_for_bars,
         )  # fmt: skip
         self.history = History(self.desk, self._wake, settings.bars.timeout_s)
         chains = ChainDesk(
@@ -132,6 +133,12 @@ class Parts:
             return ""
         stream = self.bars.get(opened[1], opened[2])
         return "is not subscribed any more" if stream is None else stream.fault
+
+    def _room_for_bars(self) -> Room:
+        """Quotes and chains come first: bars may hold the lines that these neither have nor wait for."""
+        pacing = self._settings.pacing
+        lines = pacing.market_data_lines - len(self.quotes.lines())
+        return Room(pacing.history_streams_max, max(0, min(self._settings.bars.lines_max, lines)))
 
     @property
     def trading_account(self) -> str:

@@ -247,6 +247,7 @@ class ProxyCore(Parts):
         for key in woken:
             self._hear(key, now)
         self.errands.run(now)
+        self.bars.balance(now)
         ready, reason = self.caretaker.may_open_orders()
         self.orders.gate(ready=ready, reason=reason)
         if self.orders.is_synchronized:

@@ -324,6 +324,10 @@ class Scheduler:
         self._changed = True
         return until
 
+    def budget_left(self, now: float) -> int:
+        """Units of the historical budget (60 per 600 s) that could be taken now; 0 while it is closed."""
+        return self._pacing.budget_left(self._advance(now))
+
     def order_executed(self, count: int = 1) -> None:
         """For the order efficiency ratio of the statistics."""
         self._pacing.order_executed(count)

@@ -74,6 +74,10 @@ class Series:
             return []
         return [self._finish_growing()]
 
+    def finish(self) -> list[Bar]:
+        """Finish the growing bar now: whoever feeds the series has seen all of its interval."""
+        return [] if self._growing is None else [self._finish_growing()]
+
     def settles_in_s(self, wall_ns: int, delay_s: float) -> float | None:
         """Seconds until `settle` has something to do; None without a growing bar."""
         if self._growing is None:

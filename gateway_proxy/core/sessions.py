@@ -9,13 +9,19 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 _SECOND = 1_000_000_000
 
 
+@lru_cache(maxsize=64)
+def zone_of(name: str) -> ZoneInfo:
+    """The zone IB names; New York when it names none that is known."""
+    try:
+        return ZoneInfo(name or "America/New_York")
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("America/New_York")
+
+
 @lru_cache(maxsize=512)
 def intervals(hours: str, zone: str) -> tuple[tuple[int, int], ...]:
     """Open intervals in nanoseconds since 1970, oldest first. Days that cannot be read are left out."""
-    try:
-        tz = ZoneInfo(zone or "America/New_York")
-    except (ZoneInfoNotFoundError, ValueError):
-        tz = ZoneInfo("America/New_York")
+    tz = zone_of(zone)
     found: list[tuple[int, int]] = []
     for day in hours.replace(",", ";").split(";"):
         opens, dash, closes = day.strip().partition("-")

@@ -111,7 +111,6 @@ _BY_CODE: Final[dict[int, Verdict]] = {
     354: Verdict.ENTITLEMENT,
     366: Verdict.CANCELLED,
     392: Verdict.CONTRACT_UNKNOWN,
-    420: Verdict.PACING,
     504: Verdict.SESSION_LOST,
     10089: Verdict.ENTITLEMENT,
     10091: Verdict.ENTITLEMENT,
@@ -133,6 +132,7 @@ _BY_TEXT: Final[dict[int, tuple[tuple[str, Verdict], ...]]] = {
         ("different ip", Verdict.COMPETING_SESSION),
         ("permissions", Verdict.ENTITLEMENT),
     ),
+    420: (("pacing violation", Verdict.PACING), ("permissions", Verdict.ENTITLEMENT)),
     321: (("requests limitation exceeded", Verdict.PACING),),
     322: (("simultaneous api historical", Verdict.SLOTS_FULL), ("maximum number", Verdict.SLOTS_FULL)),
 }

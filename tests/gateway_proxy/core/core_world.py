@@ -62,6 +62,7 @@ class ScriptedGateway:
         self.calls: list[fx.Call] = []
         self.lines: dict[int, Contract] = {}
         self.live: dict[int, fx.RequestHistory] = {}
+        self.real_time: dict[int, Contract] = {}
         self.days_of_bars = 2
         self.hole_before: int | None = None
 
@@ -71,6 +72,8 @@ class ScriptedGateway:
             self.lines.pop(call.req_id, None)
         if isinstance(call, fx.CancelHistory):
             self.live.pop(call.req_id, None)
+        if isinstance(call, fx.CancelRealTimeBars):
+            self.real_time.pop(call.req_id, None)
         if type(call) in self.mute:
             return []
         if type(call) in self.refuse:
@@ -135,6 +138,10 @@ class ScriptedGateway:
         if call.keep_up_to_date:
             self.live[call.req_id] = call
         return [ev.HistoryReceived(call.req_id, tuple(self.bars(call.duration, now)))]
+
+    def _RequestRealTimeBars(self, call: fx.RequestRealTimeBars, _now: float) -> list[ev.UpstreamEvent]:
+        self.real_time[call.req_id] = call.contract
+        return []
 
     def bars(self, duration: str, now: float) -> list[Bar]:
         """One-minute bars up to now, the growing one last."""
@@ -229,6 +236,7 @@ class CoreWorld:
         self._agenda.clear()
         self.gateway.lines.clear()
         self.gateway.live.clear()
+        self.gateway.real_time.clear()
         self.hear(ev.SessionClosed(reason))
 
     def grow(self, key: str = "SPY") -> None:
@@ -243,6 +251,14 @@ class CoreWorld:
         for _ in range(int(seconds / every)):
             self.advance(every)
             self.grow()
+            self.trade_on()
+
+    def trade_on(self) -> None:
+        """Every subscription to 5-second bars is told the newest one."""
+        newest = (START + int(self.now)) // 5 * 5 * SECOND - 5 * SECOND
+        for req_id in list(self.gateway.real_time):
+            truth = minute_bar(newest // MINUTE * MINUTE)
+            self.hear(ev.RealTimeBarReceived(req_id, replace(truth, start_ns=newest)))
 
     # ------------------------------------------------------------ out
 

@@ -119,20 +119,20 @@ def test_explain_answers_for_every_operation(world: CoreWorld):
 
 
 def test_live_series_leave_slots_for_questions():
-    """IB opens 50 historical requests; 60 series would take them all for ever. The others say what they wait for."""
+    """IB opens 50 historical requests; 60 series would take them all for ever. The others live on real-time bars."""
     world = CoreWorld()
     world.gateway.stocks |= {f"S{number}": stock(f"S{number}", 1000 + number) for number in range(60)}
     world.start()
     for number in range(60):
         world.subscribe(f"bars/S{number}/1min/")
-    world.advance(30)
+    world.advance(15)
 
     number = world.ask("bars", contract="SPY", count=10)
     world.advance(5)
 
     rows = world.core.bars.health(world.now)
     assert len(world.gateway.live) == 45
-    assert [row["held_by"] for row in rows if row["state"] != "live"] == ["history_open"] * 15
+    assert [row["feed"] for row in rows] == ["history"] * 45 + ["real_time"] * 15
     assert len(world.body(number)["bars"]) == 10
 
 
