@@ -13,6 +13,7 @@ from gateway_proxy.bus.messages import Quote
 from gateway_proxy.core import evidence, simulated_fills
 from gateway_proxy.core.admission import OrderSettings
 from gateway_proxy.core.deadlines import Deadlines
+from gateway_proxy.core.effects import OrderTicket
 from gateway_proxy.core.events import (
     CommissionReceived,
     CompletedOrderReceived,
@@ -120,7 +121,7 @@ class Reconciler:
         """At the wanted price it confirms the move; at another one, in a sweep, it refutes an unanswered move."""
         if leg.wanted is None or leg.modify not in (Change.SENT, Change.UNKNOWN):
             return
-        if (event.limit_price, event.stop_price) == (leg.wanted.limit_price, leg.wanted.stop_price):
+        if _stands_at(leg.wanted, event):
             self._scribe.changing(order, leg, "modify", ChangeEvent.SETTLE, done=True)
         elif leg.modify is Change.UNKNOWN and self._fence.sweeping:
             self._scribe.changing(order, leg, "modify", ChangeEvent.SETTLE, reason="the modification did not happen")
@@ -338,6 +339,12 @@ class Reconciler:
             "error", "order evidence without order", client_order_id=order.client_order_id, leg=leg.name, text=text
         )
         self._fence.want(self._scribe.now)
+
+
+def _stands_at(wanted: OrderTicket, event: OpenOrderReceived) -> bool:
+    """Whether IB shows the wanted prices. A price that the order's type does not have comes as 0 or anything else."""
+    prices = ((wanted.limit_price, event.limit_price), (wanted.stop_price, event.stop_price))
+    return all(price is None or price == shown for price, shown in prices)
 
 
 def _revision(exec_id: str) -> tuple[int, str]:

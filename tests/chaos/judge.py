@@ -23,7 +23,8 @@ from tests.chaos.notebook import DEFINITE_NO, Wish
 
 ACCOUNT: Final = "DU1234567"
 FAULTS: Final = (
-    "duplicate", "lost_acknowledgement", "false_no", "lost_fill", "wrong_end", "stuck", "halted", "journal", "pacing",
+    "duplicate", "lost_acknowledgement", "false_no", "lost_fill", "wrong_end", "wrong_price", "stuck", "halted",
+    "journal", "pacing",
 )  # fmt: skip
 _LIVE: Final = frozenset({"PendingSubmit", "PreSubmitted", "Submitted", "Filled"})
 _ENDED: Final = frozenset({"Filled", "Cancelled", "ApiCancelled", "Inactive"})
@@ -37,6 +38,7 @@ class Held:
     order_ids: set[int] = field(default_factory=set)
     statuses: list[str] = field(default_factory=list)
     filled: float = 0.0
+    limit_price: float | None = None
 
     @property
     def lived(self) -> bool:
@@ -74,6 +76,7 @@ class Ledger:
         held.perm_ids.add(row["perm_id"])
         held.order_ids.add(row["order_id"])
         held.statuses.append(row["status"])
+        held.limit_price = row.get("limit_price")
 
 
 @dataclass(slots=True)
@@ -121,6 +124,7 @@ def judge(
     for name, sentence in (
         *_doubles(ledger, wishes, entries),
         *_answers(ledger, claims, wishes, entries),
+        *_prices(ledger, claims, wishes, entries),
         *_ends(ledger, claims),
         *_records(ledger, claims),
     ):
@@ -135,6 +139,8 @@ def judge(
         "once_unknown": sum("unknown" in wish.answers for wish in wishes),
         "answers_lost": sum("lost" in wish.answers for wish in wishes),
         "proven_absent": sum("not_placed" in wish.answers for wish in wishes),
+        "moves": sum(len(wish.moves) for wish in wishes),
+        "moves_accepted": sum(move.answer == "accepted" for wish in wishes for move in wish.moves),
         "orders_at_gateway": len(ledger.held),
         "filled_at_gateway": sum(held.filled > 0 for held in ledger.held.values()),
         "forgotten_by_gateway": len(ledger.forgotten),
@@ -180,6 +186,19 @@ def _answers(ledger: Ledger, claims: Claims, wishes: list[Wish], entries: dict[s
             yield "false_no", f"{wish.ref} was answered {wish.answers} and lived: {ledger.held[reference].statuses}"
         if wish.is_open:
             yield "stuck", f"{wish.ref} has no answer: {wish.answers}"
+
+
+def _prices(ledger: Ledger, claims: Claims, wishes: list[Wish], entries: dict[str, str]) -> Faults:
+    """An entry stands where the last clear answer put it, at the Gateway and in the journal."""
+    for wish in wishes:
+        held, order = ledger.held.get(entries[wish.ref]), claims.register.orders.get(wish.ref)
+        if held is None or entries[wish.ref] in ledger.forgotten:
+            continue
+        allowed = wish.may_stand_at
+        if held.limit_price not in allowed:
+            yield "wrong_price", f"{wish.ref} is at {held.limit_price} at the Gateway, answered {wish.moves}"
+        if order is not None and order.entry.ticket.limit_price not in allowed:
+            yield "wrong_price", f"{wish.ref} is at {order.entry.ticket.limit_price} in the journal: {wish.moves}"
 
 
 def _ends(ledger: Ledger, claims: Claims) -> Faults:

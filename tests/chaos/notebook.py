@@ -18,8 +18,16 @@ OPEN_ANSWERS: Final = frozenset({"", "unknown", "lost"})
 
 
 @dataclass(slots=True)
+class Move:
+    """One price the trader wanted its entry moved to, and the answer; "" when none came."""
+
+    limit_price: float
+    answer: str = ""
+
+
+@dataclass(slots=True)
 class Wish:
-    """One order the trader wanted. `answers`: everything it was told about it, in order."""
+    """One order the trader wanted. `answers`: everything it was told about it, in order; `moves`: of its entry."""
 
     ref: str
     signal: int
@@ -27,6 +35,7 @@ class Wish:
     op: str
     args: dict[str, Any]
     answers: list[str] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
     ended: str = ""
 
     @property
@@ -38,6 +47,17 @@ class Wish:
     def is_open(self) -> bool:
         """It must be asked again: nobody knows yet."""
         return self.answer in OPEN_ANSWERS
+
+    @property
+    def may_stand_at(self) -> set[float]:
+        """Every limit price at which its entry may be found: a move without a clear answer happened or did not."""
+        prices = {self.args["limit_price"]}
+        for move in self.moves:
+            if move.answer == "accepted":
+                prices = {move.limit_price}
+            elif move.answer not in DEFINITE_NO:
+                prices.add(move.limit_price)
+        return prices
 
     @property
     def was_accepted(self) -> bool:
@@ -57,6 +77,10 @@ def read(path: Path) -> list[Wish]:
                 wishes[row["ref"]] = Wish(row["ref"], row["signal"], row["attempt"], row["op"], row["args"])
             case "answer":
                 wishes[row["ref"]].answers.append(row["state"])
+            case "move":
+                wishes[row["ref"]].moves.append(Move(row["limit_price"]))
+            case "moved":
+                wishes[row["ref"]].moves[-1].answer = row["state"]
             case "ended":
                 wishes[row["ref"]].ended = row["state"]
     return list(wishes.values())
@@ -86,6 +110,15 @@ class Notebook:
             return
         wish.answers.append(state)
         self._write(event="answer", ref=wish.ref, state=state, reason=reason)
+
+    def move(self, wish: Wish, limit_price: float) -> None:
+        wish.moves.append(Move(limit_price))
+        self._write(event="move", ref=wish.ref, limit_price=limit_price)
+
+    def moved(self, wish: Wish, state: str, reason: str = "") -> None:
+        """The answer to its latest move."""
+        wish.moves[-1].answer = state
+        self._write(event="moved", ref=wish.ref, state=state, reason=reason)
 
     def ended(self, wish: Wish, state: str) -> None:
         wish.ended = state

