@@ -120,14 +120,11 @@ class Admission:
         quote, at = self._quotes.get(key, (None, 0.0))
         return quote if quote is not None and now - at <= self._risk.settings.max_quote_age_s else None
 
-    def needs_quote(self, args: PlaceArgs | BracketArgs, key: str, now: float) -> bool:
-        """True when the price of this request cannot be judged yet."""
-        market = isinstance(args, PlaceArgs) and args.order_type == "MKT"
-        stop = isinstance(args, PlaceArgs) and args.order_type in ("STP", "STP LMT")
-        judged = market or (self._risk.settings.price_collar_fraction is not None and not stop)
-        quote = self.quote(key, now)
-        side = None if quote is None else quote.ask if args.action == "BUY" else quote.bid
-        return judged and side is None
+    def needs_quote(self, ask: Ask, now: float) -> bool:
+        """True when the price of this order cannot be judged yet."""
+        stop = ask.order_type in ("STP", "STP LMT")
+        judged = ask.order_type == "MKT" or (self._risk.settings.price_collar_fraction is not None and not stop)
+        return judged and self._market_price(ask.action, ask.contract, now) is None
 
     # ---------------------------------------------------------------- answers
 

@@ -231,6 +231,7 @@ class Blotter:
         self._begin_turn(now)
         self._admission.receive_quote(quote, now)
         self.placement.quote_arrived(quote.symbol)
+        self._changes.quote_arrived(quote.symbol)
         for order in self.register.open_orders():
             if order.simulated and order.contract.key == quote.symbol:
                 self._reconciler.simulate(order, quote)
@@ -403,7 +404,7 @@ class Blotter:
 
     def _watch(self) -> None:
         """Keep quote streams for what waits for a quote and for what dry-run may fill."""
-        wanted = self.placement.awaited_quotes
+        wanted = self.placement.awaited_quotes | self._changes.awaited_quotes
         for order in self.register.open_orders():
             if order.simulated or order.state is State.INTENT:
                 wanted[order.contract.key] = order.contract

@@ -8,9 +8,10 @@ session is ready: a change sent over a shaky link can leave two live orders (A6)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from gateway_proxy.bus.messages import CancelArgs, ModifyArgs
+from gateway_proxy.bus.messages import CancelArgs, Contract, ModifyArgs
 from gateway_proxy.core import answers, simulated_fills
 from gateway_proxy.core.admission import Admission, OrderSettings
 from gateway_proxy.core.deadlines import Deadlines
@@ -24,6 +25,15 @@ from gateway_proxy.core.tickets import exits_fault, off_grid
 from gateway_proxy.errors import JournalUnavailable, ProxyError, Refused
 
 _CHANGEABLE = (State.WORKING, State.PARTIAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A move of an entry that waits for the quote its new price is judged by. Nothing of it is durable yet."""
+
+    waiter: Waiter
+    order: Order
+    args: ModifyArgs
 
 
 class Changes:
@@ -48,6 +58,7 @@ class Changes:
         self._deadlines = deadlines
         self._cancels = answers.Waiters(settings.waiters_max)
         self._modifications = answers.Waiters(settings.waiters_max)
+        self._parked: dict[str, Parked] = {}
 
     # ---------------------------------------------------------------- cancel
 
@@ -112,7 +123,36 @@ class Changes:
 
     def receive_modify(self, waiter: Waiter, order: Order, args: ModifyArgs) -> None:
         """Move a price. Raises Refused for whatever cannot be moved now, naming what would be right."""
+        self._move(Parked(waiter, order, args), may_wait=True)
+
+    def quote_arrived(self, key: str) -> None:
+        for subject, parked in tuple(self._parked.items()):
+            if parked.order.contract.key == key:
+                self._unpark(subject)
+
+    def _park(self, subject: str, parked: Parked) -> None:
+        self._parked[subject] = parked
+        at = self._scribe.now + self._settings.quote_wait_s
+        self._deadlines.set(f"quote {subject}", at, lambda: self._unpark(subject))
+
+    def _unpark(self, subject: str) -> None:
+        parked = self._parked.pop(subject)
+        self._deadlines.clear(f"quote {subject}")
+        try:
+            self._move(parked, may_wait=False)
+        except ProxyError as error:
+            self._scribe.reply(parked.waiter, error)
+
+    @property
+    def awaited_quotes(self) -> dict[str, Contract]:
+        return {parked.order.contract.key: parked.order.contract for parked in self._parked.values()}
+
+    def _move(self, parked: Parked, *, may_wait: bool) -> None:
+        waiter, order, args = parked.waiter, parked.order, parked.args
         leg = self._changeable(order, args)
+        subject = _modification(order, leg)
+        if subject in self._parked:
+            raise Refused(f"an earlier modification of {args.leg} waits for a quote")
         wanted = changed_ticket(leg.ticket, args.limit_price, args.stop_price)
         if (wanted.limit_price, wanted.stop_price) == (leg.ticket.limit_price, leg.ticket.stop_price):
             self._scribe.reply(waiter, answers.body_of(order, "accepted"))
@@ -126,9 +166,12 @@ class Changes:
                 raise Refused(reason)
             now = self._scribe.now
             ask = self._admission.ask_again(order, now, price=wanted.limit_price)
+            if may_wait and self._admission.needs_quote(ask, now):
+                self._park(subject, parked)
+                return
             if reason := self._admission.refusal(self._admission.case(ask, now, besides=order.client_order_id), now):
                 raise Refused(reason)
-        self._modifications.join(_modification(order, leg), waiter)
+        self._modifications.join(subject, waiter)
         prices = {"limit_price": args.limit_price, "stop_price": args.stop_price}
         self._scribe.changing(order, leg, "modify", ChangeEvent.ASK, **prices)
         self._submit(order, leg, "modify")
@@ -225,7 +268,7 @@ class Changes:
 
     @property
     def waiting(self) -> int:
-        return len(self._cancels) + len(self._modifications)
+        return len(self._cancels) + len(self._modifications) + len(self._parked)
 
 
 def _subject(order: Order, *, exits: bool) -> str:

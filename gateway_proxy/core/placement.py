@@ -142,7 +142,7 @@ class Placement:
         """Refuse or submit it; False, and nothing done, when only a quote is missing and it may wait for that."""
         try:
             case = self._case(parked)
-            if may_wait and self._admission.needs_quote(parked.args, parked.details.contract.key, self._scribe.now):
+            if may_wait and self._admission.needs_quote(case.ask, self._scribe.now):
                 return False
             if reason := self._admission.refusal(case, self._scribe.now):
                 raise Refused(reason)

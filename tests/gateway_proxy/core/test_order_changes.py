@@ -8,7 +8,7 @@ import pytest
 
 from gateway_proxy.bus.messages import CancelArgs, KillArgs, ModifyArgs
 from gateway_proxy.core import effects as fx
-from gateway_proxy.core.submissions import OrderEffect
+from gateway_proxy.core.submissions import OrderEffect, Watch
 from tests.gateway_proxy.core.order_world import Crash, OrderWorld, bracket, single
 
 
@@ -101,6 +101,38 @@ def test_a_price_is_moved_in_place_and_confirmed_by_the_open_order():
     assert (moved.order_id, moved.stop_price, moved.transmit) == (world.order_ids("b1")[2], 9.5, True)
     world.crash()
     assert world.blotter.register.orders["b1"].leg("stop_loss").ticket.stop_price == 9.5
+
+
+def test_the_move_of_an_entry_waits_for_the_quote_its_price_is_judged_by():
+    """The quote of its placement is long given back; like a new order, a move asks for another and waits a little."""
+    world = OrderWorld().start()
+    world.ask("order.place", single())
+    world.advance(60.0)
+
+    request = world.ask("order.modify", ModifyArgs("p1", limit_price=9.9))
+    second = world.ask("order.modify", ModifyArgs("p1", limit_price=9.8))
+    waited = not world.answered(request)
+    world.quote(10.0)
+    world.run()
+
+    assert any(isinstance(one, Watch) for one in world.performed)
+    assert (waited, world.answer(request)) == (True, "accepted")
+    assert "waits for a quote" in str(world.reply(second).error)
+    assert world.blotter.register.orders["p1"].entry.ticket.limit_price == 9.9
+
+
+def test_a_move_without_any_quote_is_refused_in_time():
+    """Nobody waits for ever, and nothing was changed."""
+    world = OrderWorld().start()
+    world.ask("order.place", single())
+    world.advance(60.0)
+
+    request = world.ask("order.modify", ModifyArgs("p1", limit_price=9.9))
+    world.advance(3.1)
+
+    assert world.answer(request) == "refused"
+    assert "max_quote_age_s" in str(world.reply(request).error)
+    assert len(world.placements()) == 1
 
 
 def test_a_refused_modification_leaves_the_order_as_it_was():
