@@ -6,6 +6,8 @@ CONFIG ?= configs/local.toml
 ARGS ?=
 SEEDS ?= 3
 HOURS ?= 6.5
+DAYS ?= 30
+SEED ?= 1
 KILLS ?= 200
 SPEED ?= 30
 
@@ -106,6 +108,10 @@ simulate: $(READY)  ## seeded trading days in virtual time, each run twice and c
 .PHONY: judge
 judge: $(READY)  ## ten greedy engines for whole trading days in virtual time, the simulator judging: no violation, budget used
 	@$(PY) -m pytest -m "slow or long" -s tests/gateway_proxy/test_judged.py $(ARGS)
+
+.PHONY: days
+days: $(READY)  ## trading days in virtual time with resets, weekends and a fault every half hour: DAYS=n SEED=n
+	@$(PY) -m tests.scenarios.days --days $(DAYS) --seed $(SEED) $(ARGS)
 
 .PHONY: soak
 soak: $(READY)  ## the old bot's dry run on real processes, with a fault every hour; nothing may fail or grow: HOURS=h SPEED=x
