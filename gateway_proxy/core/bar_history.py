@@ -65,7 +65,9 @@ class HistoryFeed:
         stream.heard(now)
         if isinstance(event, ev.HistoryReceived):
             stream.state = StreamState.LIVE
-            fresh = stream.take_answer(event.bars, self._settings.backfill, self._time, now)
+            # A bar that ended while the answer was under way may lack its last trades; the updates bring them.
+            made_after = self._time.surely_ns(self._desk.sent_at(stream.req_id, now))
+            fresh = stream.take_answer(event.bars, self._settings.backfill, made_after, now)
             self._keeper.publish(stream, fresh)
         elif isinstance(event, ev.HistoryUpdated):
             if stream.in_doubt and not self._proves_life(stream, event.bar, silent_s, now):

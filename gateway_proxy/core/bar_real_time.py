@@ -16,7 +16,7 @@ from gateway_proxy.bus.topics import BAR_SECONDS, BAR_SIZES
 from gateway_proxy.core import effects as fx
 from gateway_proxy.core import events as ev
 from gateway_proxy.core.bar_fold import Span, Step, span_of
-from gateway_proxy.core.bar_stream import CLOCK_ERROR_NS, BarSettings, BarStream, Keeper, StreamState
+from gateway_proxy.core.bar_stream import BarSettings, BarStream, Keeper, StreamState
 from gateway_proxy.core.contracts import ContractDirectory, parse
 from gateway_proxy.core.desk import Desk, Outcome
 from gateway_proxy.core.jobs import NO_KEYS, Lane, RequestClass, history_class, history_keys
@@ -132,7 +132,7 @@ class RealTimeFeed:
             self._keeper.ended(stream, outcome, now)
             return
         answer = next(a for a in outcome.answers if isinstance(a, ev.HistoryReceived))
-        fresh = stream.take_answer(answer.bars, self._settings.backfill, self._time, now)
+        fresh = stream.take_answer(answer.bars, self._settings.backfill, self._time.surely_ns(now), now)
         self._keeper.publish(stream, fresh)
         self._resume(stream, self._lines[stream.key], now)
 
@@ -141,7 +141,7 @@ class RealTimeFeed:
         otherwise on top of the answer's view of it."""
         wall_ns, growing, last = self._time.wall_ns(now), stream.series.growing, stream.series.last_finished
         known_ns = max(
-            self._span(line, stream, wall_ns - CLOCK_ERROR_NS).start_ns,
+            self._span(line, stream, self._time.surely_ns(now)).start_ns,
             growing.start_ns if growing is not None else 0,
             self._span(line, stream, last.start_ns).end_ns if last is not None else 0,
         )

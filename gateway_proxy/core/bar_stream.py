@@ -22,8 +22,6 @@ from gateway_proxy.core.series import Series
 from gateway_proxy.errors import ProxyError
 
 RETRY_FIRST_S: Final = 2.0
-#: The Gateway tells its time in whole seconds, so a bar that ended less than this ago may still lack trades.
-CLOCK_ERROR_NS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +96,14 @@ class BarStream:
         self.state, self.retry_at = StreamState.WAITING, None
         self.in_doubt, self.missed, self.prove_by = False, False, None
 
-    def take_answer(self, bars: tuple[Bar, ...], backfill: int, time: MarketTime, now: float) -> list[Bar]:
-        """An answer of history; returns what is new, ready to publish."""
+    def take_answer(self, bars: tuple[Bar, ...], backfill: int, surely_ns: int, now: float) -> list[Bar]:
+        """An answer of history, made after `surely_ns`; returns what is new, ready to publish."""
         self.heard(now)
         self.failure = None
         if self.series.last_finished is None:
             # IB answers in whole days; the one more is the bar that still grows.
             bars = bars[-backfill - 1 :]
-        return self.series.merge(bars, time.wall_ns(now) - CLOCK_ERROR_NS)
+        return self.series.merge(bars, surely_ns)
 
     def missing(self, backfill: int, time: MarketTime, now: float) -> str:
         """IB's duration for what the series lacks: everything at first, later only what was missed since the last bar.

@@ -58,6 +58,10 @@ class Outcome:
     def ok(self) -> bool:
         return self.verdict is Verdict.OK
 
+    def sent_at(self, ended_at: float) -> float:
+        """When the request left for the Gateway: no answer can be older than that."""
+        return ended_at - self.timeline.gateway_ms / 1e3
+
 
 OnAnswer = Callable[[Any, float], None]
 OnEnd = Callable[[Outcome, float], None]
@@ -169,6 +173,11 @@ class Desk:
         """Whether a request is with the Gateway now."""
         request = self._requests.get(req_id) if req_id is not None else None
         return request is not None and request.sent_at is not None
+
+    def sent_at(self, req_id: int | None, now: float) -> float:
+        """When a request left for the Gateway; `now` for one that has not."""
+        request = self._requests.get(req_id) if req_id is not None else None
+        return now if request is None or request.sent_at is None else request.sent_at
 
     def held_by(self, req_id: int | None, now: float) -> str:
         """The pacing rule that keeps a request in our queue now; "" when none does or it has left."""

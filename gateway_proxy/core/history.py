@@ -46,6 +46,7 @@ class HistoryAnswer:
     bars: tuple[Bar, ...]
     timeline: Timeline
     at: float
+    sent_at: float
 
 
 def duration_for(size: str, count: int, rth: bool) -> str:
@@ -119,7 +120,7 @@ class History:
             answer = next(a for a in outcome.answers if isinstance(a, ev.HistoryReceived))
             self._forget_old(now)
             self._answers.pop(key, None)
-            self._answers[key] = HistoryAnswer(answer.bars, outcome.timeline, now)
+            self._answers[key] = HistoryAnswer(answer.bars, outcome.timeline, now, outcome.sent_at(now))
         elif outcome.verdict is not Verdict.EXPIRED_IN_QUEUE:
             # What expired had the deadline of whoever asked first; the others ask again with their own.
             text = f"bars {key.contract.key} {key.size}: {outcome.text}"

@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 
 NEW_YORK = ZoneInfo("America/New_York")
 _SECOND = 1_000_000_000
+#: How far ahead our guess of the Gateway's clock may be: its answers have whole seconds.
+CLOCK_ERROR_NS = _SECOND
 
 
 class MarketTime:
@@ -44,6 +46,10 @@ class MarketTime:
     def wall_ns(self, now: float) -> int:
         """Nanoseconds since 1970 UTC by the Gateway's clock; 0 while unknown."""
         return 0 if self._offset_ns is None else int(now * _SECOND) + self._offset_ns
+
+    def surely_ns(self, now: float) -> int:
+        """A time that the Gateway's clock had certainly reached; what had ended by then had ended for it, too."""
+        return max(0, self.wall_ns(now) - CLOCK_ERROR_NS)
 
     def date(self, now: float) -> str:
         """The exchange's date, YYYYMMDD in New York; "" while unknown."""

@@ -96,8 +96,8 @@ class BarsErrand(Errand):
         if answer is None:
             return frozenset({history_wake_key(key)})
         series = Series(BAR_SECONDS[args.size], keep=args.count + 1)
-        # By the clock of its arrival: a remembered answer does not finish the bar that was growing in it.
-        series.merge(answer.bars, desks.time.wall_ns(answer.at))
+        # By the clock of its request: neither a slow nor a remembered answer finishes the bar that grew in it.
+        series.merge(answer.bars, desks.time.surely_ns(answer.sent_at))
         return self._reply(series.newest(args.count), answer.timeline, now)
 
     def _held(self) -> list[Bar] | None:

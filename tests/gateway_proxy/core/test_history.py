@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gateway_proxy.bus.topics import BAR_SECONDS
 from gateway_proxy.core import effects as fx
+from gateway_proxy.core import events as ev
 from gateway_proxy.core.history import IDENTICAL_S, duration_for
 from gateway_proxy.core.verdict import Verdict
 from gateway_proxy.errors import BadMessage
@@ -83,6 +84,25 @@ def test_growing_bar_of_an_answer_that_is_given_again_is_not_called_complete(wor
     growing, remembered = world.body(first)["bars"][-1], world.body(again)["bars"][-1]
     assert not growing.complete
     assert remembered == growing
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_growing_bar_of_a_slow_answer_is_not_called_complete(world: CoreWorld, live: bool):
+    """The Gateway made it at 11:00:55 and it arrives at 11:01:05: nobody knows the trades between."""
+    world.advance(34 - world.now)  # 11:00:54
+    world.gateway.mute.add(fx.RequestHistory)
+    if live:
+        world.subscribe("bars/SPY/1min/")
+    number = 0 if live else world.ask("bars", contract="SPY", count=5)
+    world.advance(1)
+    made = tuple(world.gateway.bars("2 D", world.now))
+    world.advance(10)
+
+    [call] = world.sent(fx.RequestHistory)
+    world.hear(ev.HistoryReceived(call.req_id, made))
+
+    told = world.on("bars/SPY/1min/", "bar") if live else world.body(number)["bars"]
+    assert [bar.complete for bar in told[-2:]] == [True, False]
 
 
 def test_old_answers_are_not_kept(world: CoreWorld):
