@@ -92,6 +92,8 @@ def _proxy(runtime: Path, checks: list[dict[str, Any]]) -> tuple[Symptoms, dict[
         return Symptoms(), {}
     evidence: dict[str, Any] = diagnosis["evidence"]
     checks.append(_check("proxy", True, f"answers; gateway session {evidence['gateway']['state']}"))
+    if stopped := evidence["gateway"]["openings_stopped"]:
+        checks.append(_check("orders", False, f"openings are stopped: {stopped}"))
     return msgspec.convert(evidence["symptoms"], Symptoms), evidence
 
 

@@ -99,7 +99,7 @@ def _of_gateway(gateway: GatewayView) -> Iterator[Problem]:
             Light.AMBER,
             "orders",
             f"openings are stopped: {gateway.openings_stopped}",
-            "gateway-proxy resume lets them through again",
+            "after a halt `gateway-proxy resume` lets them through again",
         )
     if (gateway.loop_lag_ms or 0.0) > LOOP_LAG_AMBER_MS:
         yield Problem(

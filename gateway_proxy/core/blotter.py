@@ -356,7 +356,9 @@ class Blotter:
 
     @property
     def halted(self) -> str:
-        """Why openings are stopped until an operator resumes, "" when they are not."""
+        """Why openings are stopped until an operator acts, "" when they are not."""
+        if self._scribe.journal_down:
+            return "the order journal cannot be written; mend its disk, then restart the proxy"
         return self.register.halted
 
     # ---------------------------------------------------------------- one turn

@@ -239,7 +239,7 @@ class OrderPath:
 
     @property
     def halted(self) -> str:
-        """Why openings are stopped until an operator resumes, "" when they are not."""
+        """Why openings are stopped until an operator acts, "" when they are not."""
         return self._blotter.halted
 
     def summary(self) -> dict[str, Any]:
