@@ -146,7 +146,8 @@ def streams(body: Body, age_s: float) -> tuple[StreamView, ...]:
             state=text(row, "state"),
             age_s=None if (age := number(row, "age_s")) is None else age + age_s,
             bars=whole(row, "bars"),
-            source=text(row, "source"),
+            feed=text(row, "feed"),
+            held_by=text(row, "held_by"),
             light=lights.of(lights.STREAM, text(row, "state")),
         )
         for row in rows(body, "streams")

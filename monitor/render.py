@@ -156,7 +156,9 @@ def _pacing_lines(view: View) -> Iterator[str]:
 def _worker_lines(view: View, colour: bool) -> Iterator[str]:
     for stream in view.streams[:STREAMS_SHOWN]:
         state = paint(stream.state, stream.light, colour)
-        yield f"  stream    {stream.topic} {state}, last data {duration(stream.age_s)} ago"
+        feed = " by 5-second bars" if stream.feed == "real_time" else ""
+        waits = f", waits for {stream.held_by}" if stream.held_by else ""
+        yield f"  stream    {stream.topic} {state}{feed}, last data {duration(stream.age_s)} ago{waits}"
     if len(view.streams) > STREAMS_SHOWN:
         yield f"  stream    ... and {len(view.streams) - STREAMS_SHOWN} more"
     for engine in view.engines:

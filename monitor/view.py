@@ -172,7 +172,8 @@ class StreamView:
     state: str
     age_s: float | None
     bars: int | None
-    source: str
+    feed: str
+    held_by: str
     light: Light
 
 

@@ -141,9 +141,9 @@ class Day:
         stream = {"topic": "bars/SPY/1min/", "state": "stale" if bad else "live", "age_s": 40.0 if bad else 1.2}
         self.bus.health(
             "streams",
-            streams=[stream | {"bars": 60 + n, "source": "live"},
-                     {"topic": "quote/SPY/", "state": "live", "age_s": 0.3, "source": "live"},
-                     {"topic": "chain/SPY/", "state": "live", "age_s": 4.0, "source": "live"}],
+            streams=[stream | {"bars": 60 + n, "feed": "history"},
+                     {"topic": "quote/SPY/", "state": "live", "age_s": 0.3},
+                     {"topic": "chain/SPY/", "state": "live", "age_s": 4.0}],
         )  # fmt: skip
         breaker = {"state": "open", "failures": 5, "retry_in_s": 12.0, "cause": "history_silent"}
         closed = {"state": "closed", "failures": 0, "retry_in_s": None, "cause": ""}

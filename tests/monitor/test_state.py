@@ -185,7 +185,7 @@ def test_pacing_rules_stand_with_the_fullest_first(watched, bus):
 
 def test_stale_stream_is_told_and_aged(watched, bus):
     """The age of a stream grows while no new health arrives, so it is never shown too young."""
-    stream = {"topic": "bars/SPY/1min/", "state": "live", "age_s": 3.0, "bars": 61, "source": "live"}
+    stream = {"topic": "bars/SPY/1min/", "state": "live", "age_s": 3.0, "bars": 61, "feed": "history"}
     watched.hear(bus.gateway(), bus.health("streams", streams=[stream]))
     watched.advance(1.5)
     fresh = watched.view.streams[0]
@@ -194,6 +194,18 @@ def test_stale_stream_is_told_and_aged(watched, bus):
     assert (fresh.age_s, fresh.light) == (4.5, Light.GREEN)
     assert watched.view.streams[0].light is Light.RED
     assert watched.told()[-1] == ("stream", "bars/SPY/1min/", "live -> stale")
+
+
+def test_a_stream_says_how_it_is_fed_and_what_it_waits_for(watched, bus):
+    """Beyond IB's slots a series comes by 5-second bars, or waits for the rule that is full."""
+    live = {"topic": "bars/IWM/1min/", "state": "live", "age_s": 1.0, "bars": 9, "feed": "real_time", "held_by": ""}
+    waiting = live | {"topic": "bars/TSLA/1min/", "state": "waiting", "age_s": None, "feed": "", "held_by": "bar_lines"}
+    watched.hear(bus.gateway(), bus.health("streams", streams=[live, waiting]))
+
+    text = "\n".join(report(watched.view, colour=False))
+
+    assert "bars/IWM/1min/ live by 5-second bars, last data 1.0s ago" in text
+    assert "bars/TSLA/1min/ waiting, last data - ago, waits for bar_lines" in text
 
 
 def test_engine_that_stops_reporting_turns_red(watched, bus):

@@ -66,7 +66,7 @@ export function latency(view) {
 }
 
 export function streams(view) {
-  const rows = view.streams.map((one) => [el("span", one.topic.replace(/\/$/, "")), chip(one.light, one.state), seconds(one.age_s), one.bars ?? "–"]);
+  const rows = view.streams.map((one) => [el("span", one.topic.replace(/\/$/, "")), chip(one.light, one.held_by ? `${one.state}: ${one.held_by}` : one.state), seconds(one.age_s), one.bars ?? "–"]);
   fill($("streams"), table(["stream~", "state", "age#", "bars#?"], rows, "nobody has asked for a stream"));
 }
 
