@@ -285,7 +285,8 @@ class QuoteBook:
         if dies_at is None or now < dies_at or not self._is_open:
             return
         key = line.contract.key
-        if self._is_outage or not self._in_session(key, now):
+        if self._is_outage or not all(self._in_session(key, at) for at in (line.silent_from, now)):
+            # Silence that began before the opening is no silence yet.
             line.silent_from, line.prove_by = now, None
             return
         live_s = self._settings.stall_s / 2

@@ -179,6 +179,21 @@ def test_a_quote_line_that_goes_silent_is_asked_for_again(world):
 # ------------------------------------------------------------ the canary
 
 
+def test_silence_from_before_the_opening_is_no_death_of_a_quote(world):
+    """At 09:30 the last tick may be from last night; the line has its whole time from then on."""
+    opening = world.now + 600.0
+    world.core.quotes._in_session = lambda key, at: at >= opening
+    world.subscribe("quote/SPY/")
+    world.advance(2.0)
+    lines = len(world.sent(fx.RequestQuote))
+
+    world.advance(600.0 + world.settings.quotes.stall_s / 2)
+    early = len(world.sent(fx.RequestQuote)) - lines
+    world.advance(world.settings.quotes.stall_s)
+
+    assert (early, len(world.sent(fx.RequestQuote)) - lines) == (0, 1)
+
+
 def test_history_is_tried_when_nothing_else_proved_it(world):
     """Idle proxy: one tiny request each five minutes, each with another end, none identical to the last."""
     world = world_with(recovery=RecoverySettings())
