@@ -1,8 +1,9 @@
 """When to start, restart, give up on and stop the processes of one machine. Pure: the launcher does what it says.
 
 A process is started when all that it comes after are ready, restarted with a growing pause when it dies, and stopped
-in reverse order. Two deaths end everything: one that a restart cannot mend, such as a wrong configuration, and one too
-many without a stable run between.
+in reverse order; one that used to say that it is alive and falls silent is killed, which a restart follows. Two deaths
+end everything: one that a restart cannot mend, such as a wrong configuration, and one too many without a stable run
+between.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ EXIT_CONFIG = 2
 HOPELESS_EXITS = frozenset({2, 4, 64})
 #: How long a SIGKILL may take before the process is left to the system (it waits for a disk or a debugger).
 KILL_S = 1.0
+#: A timer that comes so late was held up with everything else: a machine that slept, a launcher that was stopped.
+LATE_S = 1.0
 
 PositiveSeconds = Annotated[float, Gt(0)]
 
@@ -39,6 +42,7 @@ class LauncherSettings:
     stable_s: PositiveSeconds = 60.0  # after this long ready, the pause starts again from restart_s
     restarts_max: Annotated[int, Ge(1)] = 8  # without a stable run between them; the next death stops everything
     stop_s: PositiveSeconds = 3.0  # the whole stop; what still lives then is killed
+    hang_s: Annotated[float, Ge(0)] = 60.0  # what once said that it lives and is silent for so long is killed; 0: never
 
 
 class Phase(enum.Enum):
@@ -134,7 +138,7 @@ class _Process:
     program: Program
     stage: int
     phase: Phase = Phase.WAITING
-    due: float | None = None  # when handle_timer looks at it: ready time-out, or end of the pause
+    due: float | None = None  # when handle_timer looks at it: ready time-out, end of the pause, or silence
     ready_at: float | None = None
     started_at: float = 0.0
     restarts: int = 0
@@ -192,6 +196,12 @@ class Supervisor:
         self._step(process, Trigger.READY)
         self._start_those_whose_turn_it_is(now)
 
+    def receive_alive(self, name: str, now: float) -> None:
+        """The process told that its loop turns; from the first time on it must go on saying so."""
+        process = self._processes[name]
+        if process.phase is Phase.READY and self.settings.hang_s:
+            process.due = now + self.settings.hang_s
+
     def receive_exit(self, name: str, code: int, now: float) -> None:
         """The process ended; `code` as Python's: negative is the signal that killed it."""
         process = self._processes[name]
@@ -241,15 +251,17 @@ class Supervisor:
         for process in self._processes.values():
             if process.due is None or now < process.due or self._exit_code is not None:
                 continue
-            process.due = None
+            late_s, process.due = now - process.due, None
             if process.phase is Phase.PAUSED:
                 process.restarts += 1
                 process.restarts_in_a_row += 1
                 self._start(process, now)
+            elif process.phase is Phase.STARTING:
+                self._kill(process, f"not ready after {self.settings.ready_timeout_s:.0f} s")
+            elif late_s > LATE_S:
+                process.due = now + self.settings.hang_s
             else:
-                wait_s = self.settings.ready_timeout_s
-                self._say(process.program.name, f"not ready after {wait_s:.0f} s: killed", warning=True)
-                self._effects.append(Kill(process.program.name))
+                self._kill(process, f"silent for {self.settings.hang_s:.0f} s")
 
     def states(self, now: float) -> list[ProcessState]:
         """Every process in starting order, for reports."""
@@ -268,6 +280,10 @@ class Supervisor:
 
     def _say(self, about: str, text: str, *, warning: bool = False) -> None:
         self._effects.append(Say(about, text, warning))
+
+    def _kill(self, process: _Process, why: str) -> None:
+        self._say(process.program.name, f"{why}: killed", warning=True)
+        self._effects.append(Kill(process.program.name))
 
     def _start(self, process: _Process, now: float) -> None:
         self._step(process, Trigger.START)

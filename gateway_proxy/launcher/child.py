@@ -25,11 +25,17 @@ _NOT_INHERITED = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 class Child:
     """Spawned by `live`, which returns its exit code when all is over. In a process group of its own.
 
-    `on_line(text)` gets each line of stdout and stderr, `on_ready()` the announcement READY=1.
+    `on_line(text)` gets each line of stdout and stderr, `on_ready()` the announcement READY=1, `on_alive()` every
+    WATCHDOG=1.
     """
 
     def __init__(
-        self, command: Command, socket_path: Path, on_line: Callable[[str], None], on_ready: Callable[[], None]
+        self,
+        command: Command,
+        socket_path: Path,
+        on_line: Callable[[str], None],
+        on_ready: Callable[[], None],
+        on_alive: Callable[[], None],
     ) -> None:
         self.command = command
         self.pid: int | None = None
@@ -37,6 +43,7 @@ class Child:
         self._socket_path = socket_path
         self._on_line = on_line
         self._on_ready = on_ready
+        self._on_alive = on_alive
 
     async def live(self) -> int:
         """Runs the program to its end. Returns its exit code, negative for a signal; OSError if it cannot start."""
@@ -102,8 +109,11 @@ class Child:
 
     def _receive(self, receiver: socket.socket) -> None:
         with contextlib.suppress(BlockingIOError):
-            if b"READY=1" in receiver.recv(4096).split(b"\n"):
+            words = receiver.recv(4096).split(b"\n")
+            if b"READY=1" in words:
                 self._on_ready()
+            if b"WATCHDOG=1" in words:
+                self._on_alive()
 
 
 async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:

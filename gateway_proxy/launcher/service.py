@@ -96,6 +96,7 @@ class Launcher:
             self._directory / f"{self._lives_started}.sock",
             on_line=lambda text: self._printer.say(name, text),
             on_ready=lambda: self._on_ready(name),
+            on_alive=lambda: self._on_alive(name),
         )
         return self._children[name]
 
@@ -115,6 +116,10 @@ class Launcher:
         states = self._supervisor.states(self._loop.time())
         if all(state.phase is sv.Phase.READY for state in states):
             notify.ready(f"{len(states)} processes ready")
+
+    def _on_alive(self, name: str) -> None:
+        self._supervisor.receive_alive(name, self._loop.time())
+        self._advance()
 
     async def _report(self) -> None:
         while self._reporter is not None:

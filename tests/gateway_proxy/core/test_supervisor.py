@@ -166,6 +166,51 @@ def test_process_that_never_gets_ready_is_killed_and_tried_again():
     assert deeds(supervisor) == [Start("proxy", 1)]
 
 
+def test_a_process_that_falls_silent_is_killed_and_comes_back():
+    """It said that its loop turned and stopped saying so: it hangs. Its death then is like any other."""
+    supervisor = running()
+    supervisor.receive_alive("proxy", 5.0)
+    supervisor.receive_alive("proxy", 6.0)
+
+    assert supervisor.next_timer() == 66.0
+    supervisor.handle_timer(66.0)
+    killed = supervisor.effects()
+    supervisor.receive_exit("proxy", -9, 66.1)
+    supervisor.handle_timer(67.0)
+
+    assert killed == [Say("proxy", "silent for 60 s: killed", warning=True), Kill("proxy")]
+    assert [effect for effect in deeds(supervisor) if isinstance(effect, Start)] == [Start("proxy", 1)]
+
+
+def test_a_process_that_never_spoke_may_be_silent():
+    """The simulator and the monitor send no sign of life; nobody waits for one."""
+    supervisor = running()
+
+    assert supervisor.next_timer() is None
+
+
+def test_nobody_is_called_silent_by_a_launcher_that_slept_itself():
+    """A suspended machine stops all clocks but one; everybody gets the whole time again."""
+    supervisor = running()
+    supervisor.receive_alive("proxy", 5.0)
+
+    supervisor.handle_timer(3_600.0)
+
+    assert supervisor.effects() == []
+    assert supervisor.next_timer() == 3_660.0
+
+
+def test_signs_of_life_can_be_ignored():
+    """Somebody looks into a process with a debugger."""
+    supervisor = Supervisor((Program("proxy"),), LauncherSettings(hang_s=0.0))
+    supervisor.receive_begin(0.0)
+    supervisor.receive_ready("proxy", 1.0)
+
+    supervisor.receive_alive("proxy", 2.0)
+
+    assert supervisor.next_timer() is None
+
+
 def test_program_that_cannot_be_started_counts_as_dead():
     supervisor = Supervisor([Program("proxy")], SETTINGS)
     supervisor.receive_begin(0.0)

@@ -197,3 +197,16 @@ def test_long_lines_and_broken_text_do_not_stop_the_relay(launch):
 
     assert "bad \\xff byte" in run.text
     assert run.text.count("x") >= 1_000_000
+
+
+def test_a_process_that_hangs_is_killed_and_started_again(launch):
+    """It stops saying that it lives, as one under SIGSTOP does; nothing else is touched."""
+    beats = "import time\nwhile True: notify.alive(); time.sleep(0.1)\n"
+    run = launch("hang_s=1.0, restart_s=0.1", proxy=READY + beats, engine=READY + STAY)
+    run.wait_for("engine: ready")
+
+    os.kill(run.pids("proxy")[0], signal.SIGSTOP)
+    run.wait_for("proxy: silent for 1 s: killed")
+    run.wait_for("proxy: ready", times=2)
+
+    assert len(run.pids("engine")) == 1
