@@ -97,8 +97,8 @@ def _run(options: argparse.Namespace) -> int:
     from engine.decisions import DecisionLog
     from engine.recording import Recorder
     from engine.rehearsal import rehearse
-    from engine.service import Service, Stop, wait_for_proxy
-    from gateway_proxy import Client, notify, start_logs
+    from engine.service import Service, wait_for_proxy
+    from gateway_proxy import Client, Stop, notify, start_logs
 
     config = load(options.config, options.name)
     settings = config.settings

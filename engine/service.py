@@ -7,11 +7,9 @@ decides anything; a proxy that is away is waited for, and everything is asked ag
 from __future__ import annotations
 
 import logging
-import signal
 import time
 from collections import deque
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 from engine.broker import Broker, perform
@@ -20,7 +18,7 @@ from engine.decisions import DecisionLog
 from engine.effects import Ask, Log, Record, Subscribe
 from engine.pulse import Pulse
 from engine.recording import Recorder
-from gateway_proxy import Client, Gap, Message, ProxyError, ProxyUnreachable, Restarted
+from gateway_proxy import Client, Gap, Message, ProxyError, ProxyUnreachable, Restarted, Stop
 
 log = logging.getLogger("engine")
 
@@ -32,21 +30,6 @@ TURN_MAX = 500
 #: Questions waiting for their turn; a core that wants more is broken.
 ASKS_MAX = 10_000
 _LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
-
-
-class Stop:
-    """A wish to end, noticed by the loop soon. Orders and positions stay: their exits are at the broker."""
-
-    def __init__(self) -> None:
-        self.requested = False
-
-    def __call__(self, number: int = 0, frame: FrameType | None = None) -> None:
-        self.requested = True
-
-    def on_signals(self) -> Stop:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self)
-        return self
 
 
 class Service:

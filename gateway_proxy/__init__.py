@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from gateway_proxy.logs import LogSettings as LogSettings
     from gateway_proxy.logs import start_logs as start_logs
     from gateway_proxy.logs import stop_logs as stop_logs
+    from gateway_proxy.stop import Stop as Stop
 
 _HOME: dict[str, str] = {
     name: module
@@ -72,6 +73,7 @@ _HOME: dict[str, str] = {
         "gateway_proxy.bus.sequence": "Gap Restarted",
         "gateway_proxy.config": "apply_environment read_toml validate",
         "gateway_proxy.logs": "LogSettings start_logs stop_logs",
+        "gateway_proxy.stop": "Stop",
         "gateway_proxy.errors": (
             "BadMessage BreakerOpen ConfigError Conflict ContractUnknown Expired GatewayTimeout GatewayUnavailable "
             "NoData PacingDelayed ProxyError ProxyUnreachable QueueFull Refused Rejected UnknownOutcome"

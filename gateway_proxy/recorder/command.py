@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gateway_proxy import BadMessage, Client, ConfigError, ProxyUnreachable, notify, topics
+from gateway_proxy import BadMessage, Client, ConfigError, ProxyUnreachable, Stop, notify, topics
 from gateway_proxy.recorder.core import LISTENING, History, RecorderCore, RecordRules
 from gateway_proxy.recorder.files import Files
-from gateway_proxy.recorder.service import Service, Stop
+from gateway_proxy.recorder.service import Service
 
 log = logging.getLogger("recorder")
 RETRY_S = 0.5

@@ -6,14 +6,12 @@ It trades nothing and is nobody's bottleneck: a slow disk costs messages, which 
 from __future__ import annotations
 
 import logging
-import signal
 import time
 from collections import deque
 from collections.abc import Callable
-from types import FrameType
 from typing import Any, Final, Protocol
 
-from gateway_proxy import BadMessage, Bar, Bars, Gap, Message, ProxyError, Restarted
+from gateway_proxy import BadMessage, Bar, Bars, Gap, Message, ProxyError, Restarted, Stop
 from gateway_proxy.recorder.core import AskBars, RecorderCore, Subscribe, Unsubscribe, Write
 from gateway_proxy.recorder.files import Files, RecordingFailed
 
@@ -41,21 +39,6 @@ class Bus(Protocol):
     def receive(self, timeout_s: float) -> Message | Gap | Restarted | None: ...
 
     def bars(self, contract: Any, size: str, *, count: int, rth: bool, timeout_s: float | None) -> Bars: ...
-
-
-class Stop:
-    """A wish to end, noticed by the loop soon."""
-
-    def __init__(self) -> None:
-        self.requested = False
-
-    def __call__(self, number: int = 0, frame: FrameType | None = None) -> None:
-        self.requested = True
-
-    def on_signals(self) -> Stop:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self)
-        return self
 
 
 class Service:

@@ -12,8 +12,8 @@ import pytest
 
 from engine.core import CoreRules, EngineCore
 from engine.recording import Recorder, repeat
-from engine.service import Service, Stop, wait_for_proxy
-from gateway_proxy import ConfigError, Message, ProxyUnreachable, Refused, UnknownOutcome
+from engine.service import Service, wait_for_proxy
+from gateway_proxy import ConfigError, Message, ProxyUnreachable, Refused, Stop, UnknownOutcome
 from tests.engine.conftest import Plan, chain_body, make_bar
 
 

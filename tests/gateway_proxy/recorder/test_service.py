@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from gateway_proxy import BadMessage, Bars, Gap, GatewayUnavailable, Message
+from gateway_proxy import BadMessage, Bars, Gap, GatewayUnavailable, Message, Stop
 from gateway_proxy.recorder.core import RecorderCore, RecordRules, Write
-from gateway_proxy.recorder.service import Service, Stop
+from gateway_proxy.recorder.service import Service
 from tests.gateway_proxy.recorder.test_core import BARS, OPEN_NS, bar
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed: recordings are not tested")
