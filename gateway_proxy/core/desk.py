@@ -207,11 +207,12 @@ class Desk:
         except QueueFull:
             self._effects.append(fx.Log("warning", "cancel refused by a full queue", {"req_id": request.req_id}))
 
-    def tell(self, call: fx.Call, request_class: RequestClass, lane: Lane, now: float) -> None:
-        """Queue a call that has no answer of its own. Raises QueueFull."""
+    def tell(self, call: fx.Call, request_class: RequestClass, lane: Lane, now: float) -> int:
+        """Queue a call that has no answer of its own; returns the id of its job. Raises QueueFull."""
         job_id = self.new_id()
         self._scheduler.push(Job(job_id, lane, "proxy", request_class), now)
         self._requests[job_id] = _Request(job_id, call, request_class, now, 0.0, _nothing_more, None)
+        return job_id
 
     def new_id(self) -> int:
         """An id for a job or a request, never used before in this life."""

@@ -175,6 +175,10 @@ class GatewayHealth:
         """Any message of the Gateway."""
         self.last_heard = now
 
+    def probe_queued(self) -> None:
+        """It waits for its turn behind orders; nobody is silent before it has left."""
+        self._probe_at = None
+
     def probe_sent(self, now: float) -> None:
         self._probe_sent, self._probe_at, self._is_late = now, None, False
 

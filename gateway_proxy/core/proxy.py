@@ -41,6 +41,7 @@ class ProxyCore(Parts):
         )
         self._publish_at = now
         self._services_open = False
+        self._probe_job: int | None = None
         self._effects: list[fx.Effect] = []
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             ev.SessionOpened: self._session_opened,
@@ -83,6 +84,7 @@ class ProxyCore(Parts):
         handler = self._handlers.get(type(event))
         if not isinstance(event, ev.SessionFailed | ev.SessionClosed):
             self.health.heard(now)
+            self.scheduler.heard(now)
         if handler is not None:
             handler(event, now)
         elif isinstance(event, ORDER_EVENTS):
@@ -262,11 +264,11 @@ class ProxyCore(Parts):
 
     def _probe(self, now: float) -> None:
         try:
-            self.desk.tell(fx.RequestTime(), RequestClass.PROBE, Lane.PROBE, now)
+            self._probe_job = self.desk.tell(fx.RequestTime(), RequestClass.PROBE, Lane.PROBE, now)
         except QueueFull:
             self.health.probe_refused(now)
         else:
-            self.health.probe_sent(now)
+            self.health.probe_queued()
 
     def _hear(self, key: str, now: float) -> None:
         kind, _, name = key.partition(":")
@@ -294,6 +296,8 @@ class ProxyCore(Parts):
             return False
         granted = self.scheduler.due(now)
         for grant in granted:
+            if grant.job.job_id == self._probe_job:
+                self.health.probe_sent(now)
             if not self.desk.granted(grant, now):
                 self.orders.granted(grant.job.job_id, now, self.wall_ns(now))
         return bool(granted)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from gateway_proxy import ProxyError, journal
+from gateway_proxy import ProxyError, Refused, UnknownOutcome, journal
 from tests.support.pair import Pair
 
 pytestmark = [
@@ -66,17 +65,21 @@ def test_a_full_disk_stops_new_orders_and_nothing_else(short_dir: Path, small_di
             price = round((client.quote("SPY").bid or 0.0) * 0.97, 2)
             client.place("SPY", "BUY", 1, limit_price=price, ref="before")
             filler = fill(small_disk)
-            refusal, accepted = "", []
+            refusal, accepted, unknown, refused = "", [], [], []
             for number in range(ORDERS_MAX):
                 ref = f"order-{number}"
                 try:
-                    accepted.append((ref, client.place("SPY", "BUY", 1, limit_price=price, ref=ref).state))
+                    client.place("SPY", "BUY", 1, limit_price=price, ref=ref)
+                    accepted.append(ref)
                     client.cancel(ref)
+                except UnknownOutcome:
+                    # The journal failed between the write and its acknowledgement: it may be working.
+                    unknown.append(ref)
+                except Refused as error:
+                    refused.append(str(error))
                 except ProxyError as error:
-                    if "journal" in str(error):
-                        refusal = str(error)
-                        break
-                    time.sleep(0.2)  # a busy machine: the Gateway was late
+                    refusal = error.code
+                    break
             with pytest.raises(ProxyError, match="journal cannot be written"):
                 client.place("SPY", "BUY", 1, limit_price=price, ref="another")
             client.cancel("before")
@@ -90,9 +93,11 @@ def test_a_full_disk_stops_new_orders_and_nothing_else(short_dir: Path, small_di
         pair.start_proxy()
         with pair.client() as client:
             pair.wait_until(lambda: not client.status()["orders"]["not_ready"], "reconciled")
-            left = client.orders()
+            left = {update.client_order_id for update in client.orders()}
+            for ref in left:
+                client.cancel(ref, exits=True)
             again = client.place("SPY", "BUY", 1, limit_price=price, ref="after").state
-            known = {ref: client.order(ref).state for ref, _ in accepted}
+            known = {ref: client.order(ref).state for ref in accepted}
     finally:
         pair.close()
     orders = pair.ledger("order")
@@ -100,10 +105,11 @@ def test_a_full_disk_stops_new_orders_and_nothing_else(short_dir: Path, small_di
     for one in orders:
         by_reference.setdefault(one["order_ref"], set()).add(one["perm_id"])
 
-    assert "journal" in refusal, refusal
+    assert refusal == "journal_unavailable"
+    assert not any("reqCurrentTime" in text for text in refused), "a flow of orders is no silence of the Gateway"
     assert status["orders"]["journal_down"] is True
     assert any("journal" in check["text"] for check in report["checks"] if not check["good"]), report["checks"]
-    assert (left, again) == ([], "accepted")
+    assert (left <= {*unknown, *accepted[-1:]}, again) == (True, "accepted")
     assert all(len(perm_ids) == 1 for perm_ids in by_reference.values()), "one reference, one order"
     assert set(known.values()) <= {"cancelled", "filled"}, "a yes from before is known after"
     assert journal.verify(path) == []

@@ -266,6 +266,22 @@ def test_lost_link_bars_opening_orders_until_1102(watch: Watch):
     assert watch.health.may_open_orders == (True, "")
 
 
+def test_nobody_is_silent_before_the_question_has_left(watch: Watch):
+    """A round trip that waits behind orders in our own queue says nothing about the Gateway."""
+    watch.ready()
+    watch.advance(1.9)
+    watch.health.handle_timer(watch.now + 0.2)
+    assert watch.health.take_probe()
+    watch.health.probe_queued()
+
+    watch.advance(30.0)
+    waited = watch.health.state
+    watch.health.probe_sent(watch.now)
+    watch.advance(1.1)
+
+    assert (waited, watch.health.state) == (GatewayState.READY, GatewayState.DEGRADED)
+
+
 def test_a_night_of_dialling_in_vain_is_told_once(watch: Watch):
     """Each reason once, however often we dial; the outage keeps its beginning until the session is ready again."""
     watch.ready().advance(0.5)
