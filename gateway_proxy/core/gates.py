@@ -69,6 +69,14 @@ class Window:
         self._order.append((now, key))
         self._used[key] = self._used.get(key, 0) + amount
 
+    def postpone(self, since: float, now: float) -> None:
+        """Whatever was taken after `since` counts from `now` on; only for a gate with one counter."""
+        log = self._logs.get("", deque())
+        for at in range(len(log) - 1, -1, -1):
+            if log[at][0] <= since:
+                return
+            log[at], self._order[at] = (now, log[at][1]), (now, "")
+
     def used(self, key: Hashable, now: float) -> int:
         self._forget(now)
         return self._used.get(key, 0)

@@ -210,6 +210,12 @@ class Pacing:
             if isinstance(gate, AdaptiveSlots):
                 gate.forget_open()
 
+    def read_late(self, since: float, now: float) -> None:
+        """The Gateway was silent between the two: it may have read only now what was written meanwhile."""
+        gate = self.gates["message_rate"]
+        assert isinstance(gate, Window)
+        gate.postpone(since, now)
+
     def holds(self, job_id: int) -> bool:
         return job_id in self._held
 

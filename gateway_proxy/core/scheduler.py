@@ -67,7 +67,7 @@ class Scheduler:
         self._deadlines: list[tuple[float, int]] = []
         self._expired: list[Job] = []
         self._owners: dict[str, _Owner] = {}
-        self._now = -inf
+        self._now = self._heard_at = -inf
         self._changed = False
         self._turns = self._wake_ids = 0
         self._granted = self._expiries = self._cancelled = self._refused = 0
@@ -289,6 +289,12 @@ class Scheduler:
         for where in list(self._room.parked):
             self._room.unpark(where, now)
         self._changed = True
+
+    def heard(self, now: float) -> None:
+        """A sign of life. After a silence, messages written in it may arrive together only now (it stood still)."""
+        if now - self._heard_at > self.settings.second_margin_s:
+            self._pacing.read_late(self._heard_at, now)
+        self._heard_at = now
 
     def remembered(self, now: float) -> dict[str, list[tuple[float, str, int]]]:
         """What a next life of this process must know, as plain JSON: the requests that IB still counts."""

@@ -300,3 +300,25 @@ def test_line_that_waits_for_a_release_does_not_hold_those_behind_it() -> None:
 
     assert rig.when(first) == 0.0
     assert rig.when(second) == 0.125
+
+
+def test_messages_written_while_the_gateway_was_silent_count_from_its_next_word_on() -> None:
+    """It may have stood still and read them all at that moment: fifty more within a second would be too many."""
+    rig = Rig(NARROW)
+    rig.scheduler.heard(0.0)
+    rig.now = 0.1
+    for _ in range(10):
+        rig.push(C.MODIFY, Lane.PROTECTIVE)
+    first = len(rig.step())
+
+    rig.now = 1.25
+    rig.scheduler.heard(rig.now)
+    for _ in range(80):
+        rig.push(C.MODIFY, Lane.PROTECTIVE)
+    second = len(rig.step())
+    rig.scheduler.heard(1.26)
+    rig.now = 2.34
+    early = len(rig.step())
+    rig.now = 2.36
+
+    assert (first, second, early, len(rig.step())) == (10, 40, 0, 40)
