@@ -10,14 +10,14 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from gateway_proxy.core.orders import ALIVE, Leg, Order, State
-from gateway_proxy.core.register import Refusal
+from gateway_proxy.core.register import Forgotten, Refusal
 from gateway_proxy.core.submissions import Waiter
 from gateway_proxy.errors import Conflict, Expired, ProxyError, Refused
 
 _WAIT: Final = frozenset({State.INTENT, State.SENDING})
 
 
-def body_of(order: Order, state: str) -> dict[str, Any]:
+def body_of(order: Order | Forgotten, state: str) -> dict[str, Any]:
     return {
         "client_order_id": order.client_order_id,
         "state": state,
@@ -27,7 +27,7 @@ def body_of(order: Order, state: str) -> dict[str, Any]:
     }
 
 
-def placement(order: Order) -> dict[str, Any] | ProxyError | None:
+def placement(order: Order | Forgotten) -> dict[str, Any] | ProxyError | None:
     """The answer to order.place or order.bracket; None while there is none yet."""
     state = order.state
     if state in _WAIT:
@@ -55,8 +55,10 @@ def cancellation(order: Order, legs: tuple[Leg, ...]) -> dict[str, Any] | None:
     return body_of(order, order.state.value) if all(leg.terminal for leg in legs) else None
 
 
-def status_of(name: str, order: Order | None, refused: Refusal | None, time_ns: int) -> dict[str, Any]:
+def status_of(name: str, order: Order | Forgotten | None, refused: Refusal | None, time_ns: int) -> dict[str, Any]:
     """The answer to order.status: the whole update of an order, or what else is known of the id."""
+    if isinstance(order, Forgotten):
+        return body_of(order, order.state.value)
     if order is not None:
         return asdict(order.view(time_ns))
     if refused is not None:

@@ -120,7 +120,7 @@ class Blotter:
             case "order.modify":
                 self._changes.receive_modify(waiter, self._order(args.client_order_id), args)
             case "order.status":
-                order = self.register.orders.get(args.client_order_id)
+                order = self.register.order_or_rest(args.client_order_id)
                 wall_ns = self._scribe.wall_ns
                 refused = self.register.refusals.get(args.client_order_id)
                 self._scribe.reply(waiter, answers.status_of(args.client_order_id, order, refused, wall_ns))
@@ -136,6 +136,9 @@ class Blotter:
     def _order(self, client_order_id: str) -> Order:
         order = self.register.orders.get(client_order_id)
         if order is None:
+            rest = self.register.forgotten.get(client_order_id)
+            if rest is not None:
+                raise Refused(f"order {client_order_id}: it ended long ago, {rest.state.value}")
             raise Refused(f"no order with client_order_id {client_order_id!r}")
         return order
 

@@ -104,7 +104,7 @@ class Placement:
 
     def _repeat(self, waiter: Waiter, name: str) -> None:
         """The same request again: the same answer, or a place among those who wait for it."""
-        order, refused = self._register.orders.get(name), self._register.refusals.get(name)
+        order, refused = self._register.order_or_rest(name), self._register.refusals.get(name)
         answer = answers.placement(order) if order else answers.refusal(refused) if refused else None
         if answer is None:
             self._waiters.join(name, waiter)

@@ -23,12 +23,30 @@ from gateway_proxy.core.orders import (
     Execution,
     Leg,
     Order,
+    State,
     changed_ticket,
     follow_change,
 )
 
-#: Ended orders and refusals kept in memory for answers to repeated requests; the journal keeps them all.
+#: Ended orders and refusals kept whole in memory; the journal keeps them all.
 REMEMBERED_MAX: Final = 20_000
+
+
+#: Orders of which only the answer is kept, so that a repeated request never places them anew; 0.3 kB each.
+FORGOTTEN_MAX: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What stays in memory of an order that ended long ago: what its answer is made of."""
+
+    client_order_id: str
+    payload_hash: str
+    state: State
+    acknowledged: bool
+    order_ids: tuple[int, ...]
+    simulated: bool
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +108,7 @@ class Register:
     def __init__(self) -> None:
         self.orders: dict[str, Order] = {}
         self.refusals: dict[str, Refusal] = {}
+        self.forgotten: dict[str, Forgotten] = {}
         self.ids = OrderIds()
         #: Why openings are stopped, "" if they are not: kill switch, late or doubled orders. Survives restarts.
         self.halted = ""
@@ -135,8 +154,12 @@ class Register:
 
     def payload_hash(self, client_order_id: str) -> str | None:
         """Of whatever was decided about this id, or None if nothing was."""
-        known = self.orders.get(client_order_id) or self.refusals.get(client_order_id)
+        known = self.order_or_rest(client_order_id) or self.refusals.get(client_order_id)
         return known.payload_hash if known is not None else None
+
+    def order_or_rest(self, client_order_id: str) -> Order | Forgotten | None:
+        """An order, or what is left of it."""
+        return self.orders.get(client_order_id) or self.forgotten.get(client_order_id)
 
     def open_orders(self) -> Iterator[Order]:
         """Orders with a leg that may still do something."""
@@ -279,9 +302,18 @@ class Register:
         if oldest is None:
             return
         del orders[oldest.client_order_id]
+        self._keep_answer(oldest)
         for leg in oldest.legs:
             self._by_order_id.pop(leg.ticket.order_id, None)
             self._by_reference.pop(leg.ticket.order_ref, None)
             self._by_perm_id.pop(leg.perm_id, None)
             for stem in leg.executions:
                 self._by_stem.pop(stem, None)
+
+    def _keep_answer(self, order: Order) -> None:
+        self.forgotten[order.client_order_id] = Forgotten(
+            order.client_order_id, order.payload_hash, order.state, order.acknowledged, order.order_ids,
+            order.simulated, order.reason,
+        )  # fmt: skip
+        if len(self.forgotten) > FORGOTTEN_MAX:
+            del self.forgotten[next(iter(self.forgotten))]

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from gateway_proxy.bus.messages import CancelArgs, Contract, ModifyArgs
+from gateway_proxy.bus.messages import CancelArgs, Contract, ModifyArgs, OrderRefArgs
 from gateway_proxy.core import effects as fx
 from gateway_proxy.core import events as ev
+from gateway_proxy.core import register
 from gateway_proxy.core.admission import OrderSettings
 from gateway_proxy.core.risk import RiskSettings
 from tests.gateway_proxy.core.model_gateway import Held
@@ -325,6 +326,28 @@ def test_a_stop_that_cannot_be_replaced_halts_trading():
 
     assert "without a stop; 2 repairs failed" in world.blotter.halted
     assert len(world.placements()) == 3
+
+
+def test_an_order_of_long_ago_keeps_its_answer(monkeypatch):
+    """Memory holds so many orders whole; of older ones the answer is left, and a repetition places nothing anew."""
+    monkeypatch.setattr(register, "REMEMBERED_MAX", 2)
+    world = OrderWorld().start()
+    for name in ("old", "p1", "p2", "p3"):
+        world.ask("order.place", single(name))
+        world.ask("order.cancel", CancelArgs(name))
+    placed = len(world.placements())
+
+    again = world.ask("order.place", single("old"))
+    other = world.ask("order.place", single("old", quantity=1))
+    status = world.ask("order.status", OrderRefArgs("old"))
+    cancel = world.ask("order.cancel", CancelArgs("old"))
+
+    assert "old" not in world.blotter.register.orders
+    assert [world.answer(one) for one in (again, other, status, cancel)] == [
+        "accepted", "conflict", "cancelled", "refused",
+    ]  # fmt: skip
+    assert "it ended long ago, cancelled" in str(world.reply(cancel).error)
+    assert len(world.placements()) == placed
 
 
 def test_long_names_that_begin_alike_get_a_stop_each():
