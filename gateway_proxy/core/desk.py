@@ -89,14 +89,14 @@ class _Request:
 
 
 class Desk:
-    """`why_silent(request_class, now)` names the cause of a time-out from the health of the session."""
+    """`why_silent(request_class, sent_at, now)` names the cause of a time-out from the health of the session."""
 
     def __init__(
         self,
         scheduler: Scheduler,
         breakers: Breakers,
         *,
-        why_silent: Callable[[RequestClass, float], Verdict],
+        why_silent: Callable[[RequestClass, float, float], Verdict],
         record: Callable[[RequestClass, Outcome, float], None],
     ) -> None:
         self._scheduler = scheduler
@@ -308,7 +308,8 @@ class Desk:
             del self._requests[request.req_id]
             self._release(request, now, failed=True)
             self._cancel_upstream(request, now)
-            verdict = self._why_silent(request.request_class, now)
+            assert request.sent_at is not None, "only what was sent has a deadline"
+            verdict = self._why_silent(request.request_class, request.sent_at, now)
             self._end(request, verdict, now, text=f"no answer within {request.timeout_s:g} s")
 
     def effects(self) -> list[fx.Effect]:

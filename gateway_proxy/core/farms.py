@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final
 
 #: code -> (farm type, state). Dormant (idle) farms are healthy: they wake on demand.
@@ -50,6 +51,9 @@ class FarmMap:
     def __init__(self) -> None:
         self._farms: dict[str, Farm] = {}
         self.link_lost_at: float | None = None
+        #: When the link, and the farms of each type, were last mended.
+        self._link_back_at = -inf
+        self._healed_at: dict[str, float] = {}
 
     def receive(self, code: int, text: str, now: float) -> bool:
         """Take one connectivity code in. True when it was one and changed something."""
@@ -59,6 +63,8 @@ class FarmMap:
             self.link_lost_at = now
             return True
         if code in (1101, 1102):
+            if self.link_lost_at is not None:
+                self._link_back_at = now
             self.link_lost_at = None
             self._read_list(text, now)
             return True
@@ -70,6 +76,8 @@ class FarmMap:
         known = self._farms.get(name)
         if known is not None and known.state == state:
             return False
+        if known is not None and known.state == "down":
+            self._healed_at[kind] = now
         self._farms[name] = Farm(kind, state, now)
         return True
 
@@ -88,6 +96,14 @@ class FarmMap:
     def down(self, kind: str | None = None) -> list[str]:
         """Names of broken farms, of one type or all. Another farm that is up does not heal them."""
         return [name for name, farm in self._farms.items() if farm.state == "down" and kind in (None, farm.type)]
+
+    def was_down(self, kind: str, since: float) -> bool:
+        """Whether a farm of this type is, or after `since` was, broken: what it had to say then is lost."""
+        return bool(self.down(kind)) or self._healed_at.get(kind, -inf) >= since
+
+    def link_was_lost(self, since: float) -> bool:
+        """The same of the Gateway's link to IB."""
+        return self.link_lost_at is not None or self._link_back_at >= since
 
     def rows(self, since_ns: Any) -> dict[str, dict[str, Any]]:
         """For `health/gateway/`; `since_ns` turns our time into the bus's."""

@@ -281,12 +281,14 @@ class GatewayHealth:
         """A round trip has been unanswered for longer than its time-out."""
         return self._probe_sent is not None and now >= self._probe_sent + self._settings.probe_timeout_s
 
-    def why_silent(self, request_class: str, now: float) -> Verdict:
-        """The cause of a request's time-out, from what the session shows (rule book 10.5)."""
+    def why_silent(self, request_class: str, since: float, now: float) -> Verdict:
+        """The cause of a request's time-out, from what the session showed since it was sent (rule book 10.5)."""
         verdict, _ = self._trouble(now)
         if verdict in (Verdict.PROXY_STALLED, Verdict.GATEWAY_SILENT, Verdict.UPSTREAM_LOST):
             return verdict
-        if self.farms.down(FARM_OF_CLASS.get(request_class, "")):
+        if self.farms.link_was_lost(since):
+            return Verdict.UPSTREAM_LOST
+        if self.farms.was_down(FARM_OF_CLASS.get(request_class, ""), since):
             return Verdict.FARM_DOWN
         if request_class.startswith("history") and self.rtt_s is not None:
             return Verdict.HISTORY_SILENT

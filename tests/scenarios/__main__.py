@@ -24,15 +24,16 @@ CONFUSION = """
 ## Cause injected, verdict named
 
 Each row is a scenario of `configs/scenarios/` against the simulated Gateway; play one yourself with
-`python -m gateway_sim --scenario configs/scenarios/NAME.toml`. The last two are played with real processes in
-`tests/processes/test_causes.py`. `{right} of {total}` causes were named.
+`python -m gateway_sim --scenario configs/scenarios/NAME.toml`. `{right} of {total}` causes were named. The last two rows
+need real processes: `tests/processes/test_causes.py` plays them and fails when they are named otherwise.
 
 | scenario | what happens | verdict named | by | right |
 |---|---|---|---|---|
 """
 PROCESS_ROWS = """| `examples/old_bot.py` | A new event loop in every cycle; nobody reads the socket. | \
-`loop_mismatch` | doctor | yes |
-| SIGSTOP of the proxy | The proxy's own loop does not run for some seconds. | `proxy_stalled` | health/gateway/ | yes |
+`loop_mismatch` | doctor | by its test |
+| SIGSTOP of the proxy | The proxy's own loop does not run for some seconds. | `proxy_stalled` | health/gateway/ | \
+by its test |
 """
 
 
@@ -57,7 +58,7 @@ def verdict_table() -> str:
 def confusion(results: list[tuple[Case, Named]]) -> str:
     """The table of causes and names."""
     right = sum(named.verdict == case.expected.value for case, named in results)
-    text = CONFUSION.format(right=right + 2, total=len(results) + 2)
+    text = CONFUSION.format(right=right, total=len(results))
     for case, named in results:
         mark = "yes" if named.verdict == case.expected.value else f"no, expected `{case.expected.value}`"
         text += f"| `{case.name}` | {case.cause} | `{named.verdict}` | {case.by} | {mark} |\n"

@@ -29,7 +29,7 @@ class Bench:
         self.desk = Desk(
             self.scheduler,
             Breakers(BreakerSettings()),
-            why_silent=lambda _class, _now: Verdict.HISTORY_SILENT,
+            why_silent=lambda *_: Verdict.HISTORY_SILENT,
             record=lambda _class, outcome, _now: self.recorded.append(outcome.verdict),
         )
         self.ended: list[Outcome] = []

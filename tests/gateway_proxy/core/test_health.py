@@ -355,7 +355,7 @@ def test_timed_out_request_gets_the_cause_that_the_session_shows(
     if trouble is not None:
         watch.notice(*trouble)
 
-    assert watch.health.why_silent(request_class, watch.now) is verdict
+    assert watch.health.why_silent(request_class, watch.now, watch.now) is verdict
 
 
 def test_session_with_too_much_garbage_is_dropped_once(watch: Watch):

@@ -150,6 +150,23 @@ def test_a_silent_symbol_among_living_ones_costs_the_others_nothing(world):
     assert drops(world) == 0
 
 
+@pytest.mark.parametrize(
+    ("broken", "healed", "verdict"), [(HMDS_BROKEN, HMDS_OK, "farm_down"), (LOST, KEPT, "upstream_lost")]
+)
+def test_an_answer_that_an_outage_swallowed_is_named_after_it(world, broken, healed, verdict):
+    """The farm is long back when the time is up; the request is told what was wrong while it was out."""
+    world.gateway.mute.add(fx.RequestHistory)
+    number = world.ask("bars", contract="SPY", count=77)
+    world.advance(1.0)
+    world.error(-1, *broken)
+    world.advance(3.0)
+    world.error(-1, *healed)
+
+    world.advance(30.0)
+
+    assert world.failure(number).verdict == verdict
+
+
 def test_a_farm_flap_never_drops_the_session(world):
     """Fifty flaps in a row: no disconnect, no call about orders."""
     world.subscribe(TOPIC)
