@@ -24,8 +24,8 @@ CONFUSION = """
 ## Cause injected, verdict named
 
 Each row is a scenario of `configs/scenarios/` against the simulated Gateway; play one yourself with
-`python -m gateway_sim --scenario configs/scenarios/NAME.toml`. `{right} of {total}` causes were named. The last two rows
-need real processes: `tests/processes/test_causes.py` plays them and fails when they are named otherwise.
+`python -m gateway_sim --scenario configs/scenarios/NAME.toml`. `{right} of {total}` causes were named. The last two
+rows need real processes: `tests/processes/test_causes.py` plays them and fails when they are named otherwise.
 
 | scenario | what happens | verdict named | by | right |
 |---|---|---|---|---|
