@@ -99,6 +99,15 @@ def budget_used(world: World, lasts_s: float, *, strict: bool = False) -> float:
     return units / (60 * (lasts_s // 600 + 1))
 
 
+def fairness(lasts_s: float) -> float:
+    """The least share of the best served engine's answers that the worst served one must get.
+
+    In eleven minutes an engine is owed a dozen units, and the luck of asking what another one has just asked is of the
+    same size: there the bound only shows starvation. Over a day luck evens out (0.86 to 0.91 seen).
+    """
+    return 0.8 if lasts_s >= DAY_S else 0.25
+
+
 def check(limits: LimitSettings, lasts_s: float, *, strict: bool = False) -> None:
     world, engines = judged(limits, lasts_s, strict=strict)
 
@@ -110,7 +119,7 @@ def check(limits: LimitSettings, lasts_s: float, *, strict: bool = False) -> Non
     print(facts, Counter(line["kind"] for line in world.events("request")))
     assert world.violations() == []
     assert used >= 0.97, facts
-    assert min(served) > 0.5 * max(served), facts
+    assert min(served) > fairness(lasts_s) * max(served), facts
 
 
 def mode(messages: MessageMode, history: HistoryMode) -> Any:
