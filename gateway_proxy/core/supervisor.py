@@ -21,7 +21,9 @@ EXIT_CONFIG = 2
 HOPELESS_EXITS = frozenset({2, 4, 64})
 #: How long a SIGKILL may take before the process is left to the system (it waits for a disk or a debugger).
 KILL_S = 1.0
-#: A timer that comes so late was held up with everything else: a machine that slept, a launcher that was stopped.
+#: How often the clock is looked at while somebody's silence is watched, and how late such a look may come: after a
+#: longer gap everything stood still, a machine that slept or a launcher that was stopped, and nobody was silent.
+LOOK_S = 1.0
 LATE_S = 1.0
 
 PositiveSeconds = Annotated[float, Gt(0)]
@@ -172,6 +174,7 @@ class Supervisor:
     _stopping_stage: int | None = field(default=None, init=False)
     _stage_due: float | None = field(default=None, init=False)
     _killing: bool = field(default=False, init=False)
+    _looked_at: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         for program in self.programs:
@@ -201,6 +204,8 @@ class Supervisor:
         process = self._processes[name]
         if process.phase is Phase.READY and self.settings.hang_s:
             process.due = now + self.settings.hang_s
+            if self._looked_at is None:
+                self._looked_at = now
 
     def receive_exit(self, name: str, code: int, now: float) -> None:
         """The process ended; `code` as Python's: negative is the signal that killed it."""
@@ -242,24 +247,26 @@ class Supervisor:
         """When to call handle_timer if nothing happens before."""
         if self._exit_code is not None:
             return self._stage_due
-        return min((process.due for process in self._processes.values() if process.due is not None), default=None)
+        times = [process.due for process in self._processes.values() if process.due is not None]
+        if self._looked_at is not None:
+            times.append(self._looked_at + LOOK_S)
+        return min(times, default=None)
 
     def handle_timer(self, now: float) -> None:
         """Ends of pauses, readiness time-outs and the deadlines of a stop."""
         if self._stage_due is not None and now >= self._stage_due:
             self._stage_overdue(now)
+        self._look_at_the_clock(now)
         for process in self._processes.values():
             if process.due is None or now < process.due or self._exit_code is not None:
                 continue
-            late_s, process.due = now - process.due, None
+            process.due = None
             if process.phase is Phase.PAUSED:
                 process.restarts += 1
                 process.restarts_in_a_row += 1
                 self._start(process, now)
             elif process.phase is Phase.STARTING:
                 self._kill(process, f"not ready after {self.settings.ready_timeout_s:.0f} s")
-            elif late_s > LATE_S:
-                process.due = now + self.settings.hang_s
             else:
                 self._kill(process, f"silent for {self.settings.hang_s:.0f} s")
 
@@ -280,6 +287,14 @@ class Supervisor:
 
     def _say(self, about: str, text: str, *, warning: bool = False) -> None:
         self._effects.append(Say(about, text, warning))
+
+    def _look_at_the_clock(self, now: float) -> None:
+        """After a gap in our own looks, everybody who is watched gets the whole time again."""
+        watched = [one for one in self._processes.values() if one.phase is Phase.READY and one.due is not None]
+        if self._looked_at is not None and now > self._looked_at + LOOK_S + LATE_S:
+            for process in watched:
+                process.due = now + self.settings.hang_s
+        self._looked_at = now if watched else None
 
     def _kill(self, process: _Process, why: str) -> None:
         self._say(process.program.name, f"{why}: killed", warning=True)

@@ -172,12 +172,15 @@ def test_a_process_that_falls_silent_is_killed_and_comes_back():
     supervisor.receive_alive("proxy", 5.0)
     supervisor.receive_alive("proxy", 6.0)
 
-    assert supervisor.next_timer() == 66.0
+    for second in range(6, 66):
+        supervisor.handle_timer(float(second))
+    early = supervisor.effects()
     supervisor.handle_timer(66.0)
     killed = supervisor.effects()
     supervisor.receive_exit("proxy", -9, 66.1)
     supervisor.handle_timer(67.0)
 
+    assert early == []
     assert killed == [Say("proxy", "silent for 60 s: killed", warning=True), Kill("proxy")]
     assert [effect for effect in deeds(supervisor) if isinstance(effect, Start)] == [Start("proxy", 1)]
 
@@ -189,15 +192,31 @@ def test_a_process_that_never_spoke_may_be_silent():
     assert supervisor.next_timer() is None
 
 
-def test_nobody_is_called_silent_by_a_launcher_that_slept_itself():
-    """A suspended machine stops all clocks but one; everybody gets the whole time again."""
+@pytest.mark.parametrize("wakes_at", [64.5, 65.0, 65.5, 66.5, 3_600.0])
+def test_nobody_is_called_silent_by_a_launcher_that_slept_itself(wakes_at):
+    """Stopped together at 50 s with the limit at 65 s: whenever it wakes, everybody gets the whole time again."""
     supervisor = running()
     supervisor.receive_alive("proxy", 5.0)
+    for second in range(6, 51):
+        supervisor.handle_timer(float(second))
 
-    supervisor.handle_timer(3_600.0)
+    supervisor.handle_timer(wakes_at)
+    for number in range(1, 60):
+        supervisor.handle_timer(wakes_at + number)
 
     assert supervisor.effects() == []
-    assert supervisor.next_timer() == 3_660.0
+    supervisor.handle_timer(wakes_at + 60.0)
+    assert Kill("proxy") in supervisor.effects()
+
+
+def test_the_clock_is_looked_at_every_second_while_somebody_is_watched():
+    """Otherwise a gap could not be told from a wait."""
+    supervisor = running()
+    supervisor.receive_alive("proxy", 5.0)
+    first = supervisor.next_timer()
+    supervisor.handle_timer(6.0)
+
+    assert (first, supervisor.next_timer()) == (6.0, 7.0)
 
 
 def test_signs_of_life_can_be_ignored():
