@@ -76,10 +76,15 @@ class FarmMap:
         known = self._farms.get(name)
         if known is not None and known.state == state:
             return False
-        if known is not None and known.state == "down":
-            self._healed_at[kind] = now
-        self._farms[name] = Farm(kind, state, now)
+        self._set(name, Farm(kind, state, now))
         return True
+
+    def _set(self, name: str, farm: Farm) -> None:
+        """A farm's new state; what was broken and no longer is, is remembered as mended now."""
+        known = self._farms.get(name)
+        if known is not None and known.state == "down" and farm.state != "down":
+            self._healed_at[known.type] = farm.since
+        self._farms[name] = farm
 
     def _read_list(self, text: str, now: float) -> None:
         """1102 lists farms: "… are connected: usfarm; ushmds. The following farms are not connected: secdefnj." """
@@ -87,7 +92,7 @@ class FarmMap:
             for name in (part.strip(" .") for part in names.split(";")):
                 if name:
                     kind = self._farms[name].type if name in self._farms else _type_of(name)
-                    self._farms[name] = Farm(kind, "down" if negated else "up", now)
+                    self._set(name, Farm(kind, "down" if negated else "up", now))
 
     def session_opened(self) -> None:
         self._farms.clear()

@@ -123,3 +123,13 @@ def test_new_session_knows_no_farms():
     farms.session_opened()
 
     assert (farms.down(), farms.link_lost_at) == ([], None)
+
+
+def test_a_farm_that_1102_finds_connected_again_was_down_until_then():
+    """What was asked while it was broken is told so, by whichever message its return was heard of."""
+    farms = FarmMap()
+    farms.receive(2105, "HMDS data farm connection is broken:ushmds", 10.0)
+    farms.receive(1102, "restored - data maintained. All data farms are connected: usfarm; ushmds.", 20.0)
+
+    assert farms.down("history") == []
+    assert [farms.was_down("history", since) for since in (15.0, 20.0, 20.1)] == [True, True, False]
