@@ -13,7 +13,7 @@ from gateway_proxy.bus.codec import decode_request
 from gateway_proxy.bus.messages import TRADE_ARGS, CancelArgs, ModifyArgs
 from gateway_proxy.core import effects as fx
 from gateway_proxy.errors import ProxyError
-from tests.gateway_proxy.core.order_world import SPY, OrderWorld, bracket, single
+from tests.gateway_proxy.core.order_world import EPOCH, SPY, OrderWorld, bracket, single
 
 WRONG = strategies.one_of(
     strategies.none(),
@@ -25,9 +25,10 @@ WRONG = strategies.one_of(
     strategies.lists(strategies.integers(), max_size=3),
     strategies.dictionaries(strategies.text(max_size=5), strategies.integers(), max_size=3),
 )
+CITED: dict[str, Any] = {"topic": "bars/SPY/1min/", "seq": 1, "epoch": EPOCH}
 GOOD: dict[str, dict[str, Any]] = {
-    "order.bracket": asdict(bracket()),
-    "order.place": asdict(single()),
+    "order.bracket": asdict(bracket()) | {"cites": [CITED]},
+    "order.place": asdict(single()) | {"cites": [CITED]},
     "order.cancel": asdict(CancelArgs("b1")),
     "order.modify": asdict(ModifyArgs("b1", limit_price=9.5)),
 }
@@ -43,9 +44,12 @@ def test_a_malformed_request_is_refused_at_the_door_or_is_not_malformed(data, op
             args[name] = data.draw(WRONG)
         else:
             args.pop(name, None)
+    if "cites" in args and data.draw(strategies.booleans()):
+        args["cites"] = [CITED | {data.draw(strategies.sampled_from(sorted(CITED))): data.draw(WRONG)}]
     args[data.draw(strategies.text(max_size=10))] = data.draw(WRONG)
     frame = json.dumps({"v": 1, "id": 1, "op": op, "args": args}).encode()
     world = OrderWorld().start()
+    world.told.note(CITED["topic"], CITED["seq"], world.now)
     world.ask("order.bracket", bracket())
     rows, sent = len(world.journal), len(world.placements())
 
