@@ -233,8 +233,8 @@ class Blotter:
         """For the price collar, for requests that wait for it, and for dry-run fills."""
         self._begin_turn(now)
         self._admission.receive_quote(quote, now)
-        self.placement.quote_arrived(quote.symbol)
-        self._changes.quote_arrived(quote.symbol)
+        self.placement.waits.quote_arrived(quote.symbol)
+        self._changes.waits.quote_arrived(quote.symbol)
         for order in self.register.open_orders():
             if order.simulated and order.contract.key == quote.symbol:
                 self._reconciler.simulate(order, quote)
@@ -300,7 +300,10 @@ class Blotter:
 
     def knows(self, client_order_id: str) -> bool:
         """Something was decided about this id: it has an answer, or will have, without asking IB."""
-        return self.register.payload_hash(client_order_id) is not None or self.placement.is_parked(client_order_id)
+        return (
+            self.register.payload_hash(client_order_id) is not None
+            or self.placement.waits.get(client_order_id) is not None
+        )
 
     def fills(self) -> list[Fill]:
         """Every execution of the orders in memory, oldest first; corrections have replaced what they correct."""
@@ -409,7 +412,7 @@ class Blotter:
 
     def _watch(self) -> None:
         """Keep quote streams for what waits for a quote and for what dry-run may fill."""
-        wanted = self.placement.awaited_quotes | self._changes.awaited_quotes
+        wanted = self.placement.waits.contracts | self._changes.waits.contracts
         for order in self.register.open_orders():
             if order.simulated or order.state is State.INTENT:
                 wanted[order.contract.key] = order.contract

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway_proxy.bus.messages import CancelArgs, Contract, ModifyArgs
+from gateway_proxy.bus.messages import CancelArgs, ModifyArgs
 from gateway_proxy.core import answers, simulated_fills
 from gateway_proxy.core.admission import Admission, OrderSettings
 from gateway_proxy.core.deadlines import Deadlines
 from gateway_proxy.core.effects import CancelOrder, PlaceOrders
 from gateway_proxy.core.orders import Change, ChangeEvent, Leg, Order, State, changed_ticket
+from gateway_proxy.core.quote_waits import QuoteWaits
 from gateway_proxy.core.reconciler import Reconciler
 from gateway_proxy.core.risk import Risk
 from gateway_proxy.core.scribe import Scribe
@@ -58,7 +59,7 @@ class Changes:
         self._deadlines = deadlines
         self._cancels = answers.Waiters(settings.waiters_max)
         self._modifications = answers.Waiters(settings.waiters_max)
-        self._parked: dict[str, Parked] = {}
+        self.waits = QuoteWaits(deadlines, self._decide)
 
     # ---------------------------------------------------------------- cancel
 
@@ -123,40 +124,29 @@ class Changes:
 
     def receive_modify(self, waiter: Waiter, order: Order, args: ModifyArgs) -> None:
         """Move a price. Raises Refused for whatever cannot be moved now, naming what would be right."""
-        self._move(Parked(waiter, order, args), may_wait=True)
+        name = _modification(order, args.leg)
+        if self.waits.get(name) is not None:
+            raise Refused(f"an earlier modification of {args.leg} waits for a quote")
+        parked = Parked(waiter, order, args)
+        if not self._move(parked, may_wait=True):
+            self.waits.hold(name, parked, order.contract, self._scribe.now + self._settings.quote_wait_s)
 
-    def quote_arrived(self, key: str) -> None:
-        for subject, parked in tuple(self._parked.items()):
-            if parked.order.contract.key == key:
-                self._unpark(subject)
-
-    def _park(self, subject: str, parked: Parked) -> None:
-        self._parked[subject] = parked
-        at = self._scribe.now + self._settings.quote_wait_s
-        self._deadlines.set(f"quote {subject}", at, lambda: self._unpark(subject))
-
-    def _unpark(self, subject: str) -> None:
-        parked = self._parked.pop(subject)
-        self._deadlines.clear(f"quote {subject}")
+    def _decide(self, parked: Parked, may_wait: bool) -> bool:
+        """About one that waits for a quote: who asked is told when it cannot be."""
         try:
-            self._move(parked, may_wait=False)
+            return self._move(parked, may_wait=may_wait)
         except ProxyError as error:
             self._scribe.reply(parked.waiter, error)
+            return True
 
-    @property
-    def awaited_quotes(self) -> dict[str, Contract]:
-        return {parked.order.contract.key: parked.order.contract for parked in self._parked.values()}
-
-    def _move(self, parked: Parked, *, may_wait: bool) -> None:
+    def _move(self, parked: Parked, *, may_wait: bool) -> bool:
+        """False, and nothing done, when only a quote is missing and it may wait for that."""
         waiter, order, args = parked.waiter, parked.order, parked.args
         leg = self._changeable(order, args)
-        subject = _modification(order, leg)
-        if subject in self._parked:
-            raise Refused(f"an earlier modification of {args.leg} waits for a quote")
         wanted = changed_ticket(leg.ticket, args.limit_price, args.stop_price)
         if (wanted.limit_price, wanted.stop_price) == (leg.ticket.limit_price, leg.ticket.stop_price):
             self._scribe.reply(waiter, answers.body_of(order, "accepted"))
-            return
+            return True
         if self._scribe.journal_down:
             raise JournalUnavailable("the order journal cannot be written; only cancels are possible")
         if reason := self._admission.gate_reason:
@@ -167,14 +157,14 @@ class Changes:
             now = self._scribe.now
             ask = self._admission.ask_again(order, now, price=wanted.limit_price)
             if may_wait and self._admission.needs_quote(ask, now):
-                self._park(subject, parked)
-                return
+                return False
             if reason := self._admission.refusal(self._admission.case(ask, now, besides=order.client_order_id), now):
                 raise Refused(reason)
-        self._modifications.join(subject, waiter)
+        self._modifications.join(_modification(order, leg.name), waiter)
         prices = {"limit_price": args.limit_price, "stop_price": args.stop_price}
         self._scribe.changing(order, leg, "modify", ChangeEvent.ASK, **prices)
         self._submit(order, leg, "modify")
+        return True
 
     def _changeable(self, order: Order, args: ModifyArgs) -> Leg:
         leg = next((leg for leg in order.legs if leg.name == args.leg), None)
@@ -259,7 +249,7 @@ class Changes:
         return Refused(f"the cancel was not sent; the order is still {order.state.value}")
 
     def _settle_modification(self, order: Order, leg: Leg) -> None:
-        subject = _modification(order, leg)
+        subject = _modification(order, leg.name)
         if subject not in self._modifications or leg.modify in (Change.INTENT, Change.SENT):
             return
         state = "unknown" if leg.modify is Change.UNKNOWN else "accepted" if leg.moved else "rejected"
@@ -268,12 +258,12 @@ class Changes:
 
     @property
     def waiting(self) -> int:
-        return len(self._cancels) + len(self._modifications) + len(self._parked)
+        return len(self._cancels) + len(self._modifications) + len(self.waits)
 
 
 def _subject(order: Order, *, exits: bool) -> str:
     return f"{order.client_order_id} {'everything' if exits else 'entry'}"
 
 
-def _modification(order: Order, leg: Leg) -> str:
-    return f"{order.client_order_id} {leg.name}"
+def _modification(order: Order, leg: str) -> str:
+    return f"{order.client_order_id} {leg}"

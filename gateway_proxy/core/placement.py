@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway_proxy.bus.messages import BracketArgs, Contract, Mode, PlaceArgs
+from gateway_proxy.bus.messages import BracketArgs, Mode, PlaceArgs
 from gateway_proxy.core import answers
 from gateway_proxy.core.admission import Admission, Case, OrderSettings
 from gateway_proxy.core.deadlines import Deadlines
@@ -17,6 +17,7 @@ from gateway_proxy.core.effects import PlaceOrders
 from gateway_proxy.core.events import ContractDetails
 from gateway_proxy.core.identifiers import is_guard_name, payload_hash
 from gateway_proxy.core.orders import Event, Leg, Order, State
+from gateway_proxy.core.quote_waits import QuoteWaits
 from gateway_proxy.core.reconciler import Reconciler
 from gateway_proxy.core.register import intent_body
 from gateway_proxy.core.risk import Risk
@@ -63,7 +64,7 @@ class Placement:
         self._deadlines = deadlines
         self._mode = mode
         self._waiters = answers.Waiters(settings.waiters_max)
-        self._parked: dict[str, Parked] = {}
+        self.waits = QuoteWaits(deadlines, self._decide)
         self._write_by: dict[str, float] = {}
         self.authorised = 0
         self.intents = 0
@@ -76,7 +77,7 @@ class Placement:
     ) -> None:
         """Answer now, or remember whom to answer. Raises ProxyError for what changes nothing and is not remembered."""
         name, digest = args.client_order_id, payload_hash(op, args)
-        parked = self._parked.get(name)
+        parked = self.waits.get(name)
         known = parked.payload_hash if parked else self._register.payload_hash(name)
         if known is not None:
             if known != digest:
@@ -96,11 +97,9 @@ class Placement:
             self._refuse(args, digest, Refused("IB knows no such contract, or did not say so in time"))
             return
         parked = Parked(args, details, digest, self._scribe.now + wait_s)
-        if self._decide(parked, may_wait=True):
-            return
-        self._parked[name] = parked
-        until = min(parked.deadline, self._scribe.now + self._settings.quote_wait_s)
-        self._deadlines.set(f"quote {name}", until, lambda: self._unpark(name))
+        if not self._decide(parked, True):
+            until = min(parked.deadline, self._scribe.now + self._settings.quote_wait_s)
+            self.waits.hold(name, parked, details.contract, until)
 
     def _repeat(self, waiter: Waiter, name: str) -> None:
         """The same request again: the same answer, or a place among those who wait for it."""
@@ -111,34 +110,17 @@ class Placement:
         else:
             self._scribe.reply(waiter, answer)
 
-    def quote_arrived(self, key: str) -> None:
-        for name, parked in tuple(self._parked.items()):
-            if parked.details.contract.key == key and self._decide(parked, may_wait=True):
-                self._deadlines.clear(f"quote {name}")
-                del self._parked[name]
-
-    def _unpark(self, name: str) -> None:
-        self._decide(self._parked.pop(name), may_wait=False)
-
     def unpark_cancelled(self, name: str) -> bool:
         """Drop a request that waits for its quote; True if there was one."""
-        parked = self._parked.pop(name, None)
+        parked = self.waits.drop(name)
         if parked is None:
             return False
-        self._deadlines.clear(f"quote {name}")
         self._refuse(parked.args, parked.payload_hash, Expired("never sent: cancelled while it waited for a quote"))
         return True
 
-    def is_parked(self, name: str) -> bool:
-        return name in self._parked
-
-    @property
-    def awaited_quotes(self) -> dict[str, Contract]:
-        return {parked.details.contract.key: parked.details.contract for parked in self._parked.values()}
-
     # ---------------------------------------------------------------- intent
 
-    def _decide(self, parked: Parked, *, may_wait: bool) -> bool:
+    def _decide(self, parked: Parked, may_wait: bool) -> bool:
         """Refuse or submit it; False, and nothing done, when only a quote is missing and it may wait for that."""
         try:
             case = self._case(parked)

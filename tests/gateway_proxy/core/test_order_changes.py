@@ -6,7 +6,7 @@ import contextlib
 
 import pytest
 
-from gateway_proxy.bus.messages import CancelArgs, KillArgs, ModifyArgs
+from gateway_proxy.bus.messages import CancelArgs, KillArgs, ModifyArgs, Quote
 from gateway_proxy.core import effects as fx
 from gateway_proxy.core.submissions import OrderEffect, Watch
 from tests.gateway_proxy.core.order_world import Crash, OrderWorld, bracket, single
@@ -119,6 +119,22 @@ def test_the_move_of_an_entry_waits_for_the_quote_its_price_is_judged_by():
     assert (waited, world.answer(request)) == (True, "accepted")
     assert "waits for a quote" in str(world.reply(second).error)
     assert world.blotter.register.orders["p1"].entry.ticket.limit_price == 9.9
+
+
+def test_one_side_of_a_quote_does_not_end_the_wait_of_a_move():
+    """Ticks come one by one; a buy's price is judged by the ask, and it waits for that, as a new order does."""
+    world = OrderWorld().start()
+    world.ask("order.place", single())
+    world.advance(60.0)
+    request = world.ask("order.modify", ModifyArgs("p1", limit_price=9.9))
+
+    world.blotter.receive_quote(Quote("SPY", bid=9.9), world.now)
+    world.run()
+    waited = not world.answered(request)
+    world.quote(10.0)
+    world.run()
+
+    assert (waited, world.answer(request)) == (True, "accepted")
 
 
 def test_a_move_without_any_quote_is_refused_in_time():
