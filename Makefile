@@ -121,6 +121,10 @@ soak: $(READY)  ## the old bot's dry run on real processes, with a fault every h
 chaos: $(READY)  ## order flow while proxy and client are killed, paused and cut off, judged on the ledger: KILLS=n
 	@$(PY) -m tests.chaos --kills $(KILLS) $(ARGS)
 
+.PHONY: chaos-engines
+chaos-engines: $(READY)  ## real engines under make run's market, killed with the proxy, their brackets judged: KILLS=n
+	@$(PY) -m tests.chaos.engines --kills $(KILLS) $(ARGS)
+
 # ---------------------------------------------------------------- house-keeping
 
 .PHONY: lock

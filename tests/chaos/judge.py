@@ -122,11 +122,12 @@ def judge(
     entries = {wish.ref: order_reference(wish.ref, account, "entry") for wish in wishes}
     faults: dict[str, list[str]] = {name: [] for name in FAULTS}
     for name, sentence in (
-        *_doubles(ledger, wishes, entries),
+        *doubled(ledger),
+        *_repeated(ledger, wishes, entries),
         *_answers(ledger, claims, wishes, entries),
         *_prices(ledger, claims, wishes, entries),
         *_ends(ledger, claims),
-        *_records(ledger, claims),
+        *records(ledger, claims),
     ):
         faults[name].append(sentence)
     if not settled:
@@ -152,8 +153,8 @@ def judge(
 Faults = Iterator[tuple[str, str]]
 
 
-def _doubles(ledger: Ledger, wishes: list[Wish], entries: dict[str, str]) -> Faults:
-    """One reference, one order; one order id, one reference; one signal, one living order."""
+def doubled(ledger: Ledger) -> Faults:
+    """One reference, one order; one order id, one reference."""
     by_id: dict[int, set[str]] = defaultdict(set)
     for reference, held in ledger.held.items():
         if len(held.perm_ids) > 1:
@@ -163,6 +164,10 @@ def _doubles(ledger: Ledger, wishes: list[Wish], entries: dict[str, str]) -> Fau
     for order_id, references in by_id.items():
         if len(references) > 1:
             yield "duplicate", f"order id {order_id} was used for {sorted(references)}"
+
+
+def _repeated(ledger: Ledger, wishes: list[Wish], entries: dict[str, str]) -> Faults:
+    """One signal, one living order."""
     by_signal: dict[int, list[str]] = defaultdict(list)
     for wish in wishes:
         reference = entries[wish.ref]
@@ -229,7 +234,7 @@ def _wrong_end(order: Order, state: State, held: Held) -> str:
     return ""
 
 
-def _records(ledger: Ledger, claims: Claims) -> Faults:
+def records(ledger: Ledger, claims: Claims) -> Faults:
     """The hash chain, the counters, halts that no erased order explains, and IB's pacing rules."""
     for sentence in claims.damage:
         yield "journal", sentence
