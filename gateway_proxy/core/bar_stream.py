@@ -75,6 +75,7 @@ class BarStream:
     in_doubt: bool = False
     missed: bool = False
     prove_by: float | None = None
+    past: tuple[Bar, ...] = ()
 
     @property
     def topic(self) -> str:
@@ -103,7 +104,17 @@ class BarStream:
         if self.series.last_finished is None:
             # IB answers in whole days; the one more is the bar that still grows.
             bars = bars[-backfill - 1 :]
-        return self.series.merge(bars, surely_ns)
+        fresh = self.series.merge(bars, surely_ns)
+        self.learn_past(self.past)
+        return fresh
+
+    def learn_past(self, bars: tuple[Bar, ...]) -> None:
+        """What the answer to a longer question knows, so that it is asked for once; kept until the series has begun."""
+        if self.series.last_finished is None:
+            self.past = bars
+        else:
+            self.series.precede(bars)
+            self.past = ()
 
     def missing(self, backfill: int, time: MarketTime, now: float) -> str:
         """IB's duration for what the series lacks: everything at first, later only what was missed since the last bar.

@@ -7,10 +7,20 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from gateway_proxy.bus.messages import Bar, BarsArgs, ChainArgs, ContractArgs, Layout, QuoteArgs, Request, Timeline
+from gateway_proxy.bus.messages import (
+    Bar,
+    BarsArgs,
+    ChainArgs,
+    Contract,
+    ContractArgs,
+    Layout,
+    QuoteArgs,
+    Request,
+    Timeline,
+)
 from gateway_proxy.bus.topics import BAR_SECONDS
 from gateway_proxy.core import effects as fx
-from gateway_proxy.core.bars import BarService, StreamState
+from gateway_proxy.core.bars import BarService, BarStream, StreamState
 from gateway_proxy.core.chains import ChainDesk, ChainPlan, ChainSettings, ChainSpec, columns
 from gateway_proxy.core.contracts import ContractDirectory, parse, wake_key
 from gateway_proxy.core.errands import Errand
@@ -68,14 +78,12 @@ class BarsErrand(Errand):
         if args.max_age_s is None:
             return None
         found: list[tuple[float, list[Bar]]] = []
-        stream = desks.bars.get(self._contract.key, args.size)
-        if stream is not None and stream.last_update is not None and args.what == "TRADES" and args.rth:
+        stream = self._stream()
+        if stream is not None and stream.last_update is not None:
             found.append((now - stream.last_update, stream.series.newest(args.count)))
         details = desks.directory.known(self._contract)
-        if details is not None:
-            key = HistoryKey(details.contract, args.size, args.what, args.rth, self._duration)
-            if (answer := desks.history.held(key)) is not None:
-                found.append((now - answer.at, list(answer.bars[-args.count :])))
+        if details is not None and (answer := desks.history.held(self._key(details.contract))) is not None:
+            found.append((now - answer.at, list(answer.bars[-args.count :])))
         usable = [(age_s, bars) for age_s, bars in found if age_s <= args.max_age_s and bars]
         if not usable:
             return None
@@ -91,23 +99,32 @@ class BarsErrand(Errand):
         details = desks.directory.find(self._contract, self._owner, now)
         if details is None:
             return frozenset({wake_key(self._contract)})
-        key = HistoryKey(details.contract, args.size, args.what, args.rth, self._duration)
+        key = self._key(details.contract)
         answer = desks.history.find(key, self._owner, max(0.0, self.deadline - now), now)
         if answer is None:
             return frozenset({history_wake_key(key)})
+        if (stream := self._stream()) is not None:
+            stream.learn_past(answer.bars)
         series = Series(BAR_SECONDS[args.size], keep=args.count + 1)
         # By the clock of its request: neither a slow nor a remembered answer finishes the bar that grew in it.
         series.merge(answer.bars, desks.time.surely_ns(answer.sent_at))
         return self._reply(series.newest(args.count), answer.timeline, now)
 
-    def _held(self) -> list[Bar] | None:
+    def _key(self, contract: Contract) -> HistoryKey:
+        return HistoryKey(contract, self._args.size, self._args.what, self._args.rth, self._duration)
+
+    def _stream(self) -> BarStream | None:
+        """The series that holds what this question is about, if there is one."""
         args = self._args
-        stream = self._desks.bars.get(self._contract.key, args.size)
-        usable = args.what == "TRADES" and args.rth and not args.fresh and self._contract.exchange == "SMART"
-        if not usable or stream is None or stream.state is not StreamState.LIVE:
+        usable = args.what == "TRADES" and args.rth and self._contract.exchange == "SMART"
+        return self._desks.bars.get(self._contract.key, args.size) if usable else None
+
+    def _held(self) -> list[Bar] | None:
+        stream, count = self._stream(), self._args.count
+        if self._args.fresh or stream is None or stream.state is not StreamState.LIVE:
             return None
-        bars = stream.series.newest(args.count)
-        return bars if len(bars) >= args.count else None
+        bars = stream.series.newest(count)
+        return bars if len(bars) >= count else None
 
     def _reply(self, bars: list[Bar], timeline: Timeline, now: float, *, age_s: float | None = None) -> fx.Reply:
         body: dict[str, Any] = {"contract": self._contract.key, "size": self._args.size}

@@ -64,6 +64,19 @@ class Series:
             return []
         return self._grow(replace(bar, complete=False, source="live"))
 
+    def precede(self, answer: Sequence[Bar]) -> None:
+        """Put what an answer knows of the past before the bars held: as much as has room, nothing if it leaves a hole.
+
+        Not news for listeners: they were given the bars that are newer.
+        """
+        oldest = self._finished[0].start_ns if self._finished else None
+        if oldest is None or all(bar.start_ns != oldest for bar in answer):
+            return
+        past = [bar for bar in answer if bar.start_ns < oldest]
+        room = (self._finished.maxlen or 0) - len(self._finished)
+        for bar in reversed(past[-room:] if room else []):
+            self._finished.appendleft(replace(bar, complete=True, source="backfill"))
+
     def interrupt(self) -> None:
         """The stream broke: the growing bar may miss trades, so it is dropped; the refill brings its true form."""
         self._growing = None

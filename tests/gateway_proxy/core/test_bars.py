@@ -56,6 +56,23 @@ def test_second_listener_and_bars_request_cost_nothing_upstream(world: CoreWorld
     assert len(world.sent(fx.RequestHistory)) == 1
 
 
+def test_what_a_longer_question_brought_is_not_asked_for_again(world: CoreWorld):
+    """Engines that start one after another want more than the backfill; the first question pays for all of them."""
+    world.subscribe(TOPIC)
+    first = world.ask("bars", contract="SPY", count=480)
+    world.flow(120)
+
+    later = world.ask("bars", contract="SPY", count=480)
+
+    assert len(world.body(first)["bars"]) == 480
+    assert world.body(later)["timeline"]["cache"] == "hit"
+    bars = world.body(later)["bars"]
+    assert len(bars) == 480
+    assert [bar.start_ns for bar in bars] == [bars[0].start_ns + number * MINUTE for number in range(480)]
+    assert bars[0].start_ns == world.body(first)["bars"][0].start_ns + 2 * MINUTE
+    assert len(world.sent(fx.RequestHistory)) == 2
+
+
 def test_last_listener_leaving_closes_the_stream_after_the_grace(world: CoreWorld):
     """Not before, so that a restarting engine finds it open."""
     world.subscribe(TOPIC)

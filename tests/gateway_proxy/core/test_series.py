@@ -125,6 +125,35 @@ def lives(draw: st.DrawFn) -> list[tuple[str, list[int], float]]:
     return draw(st.lists(steps, max_size=25))
 
 
+def test_the_past_is_put_before_what_is_held_and_changes_nothing_of_it():
+    """Only bars older than the oldest; the held ones stay as they were."""
+    series = filled(10, 11)
+
+    series.precede([bar(minute, close=9.0) for minute in (8, 9, 10, 11)])
+
+    assert [one.start_ns // MINUTE for one in series.newest(50)] == [8, 9, 10, 11]
+    assert [one.close for one in series.newest(50)] == [9.0, 9.0, 10.0, 10.0]
+    assert all(one.complete for one in series.newest(50))
+
+
+def test_a_past_that_does_not_reach_the_held_bars_is_not_taken():
+    """It would leave a hole that nobody marked."""
+    series = filled(10, 11)
+
+    series.precede([bar(7), bar(8)])
+
+    assert len(series) == 2
+
+
+def test_a_full_series_drops_none_of_its_newest_for_the_past():
+    """As far as there is room, newest first."""
+    series = filled(*range(10, 58))
+
+    series.precede([bar(minute) for minute in range(5, 12)])
+
+    assert [one.start_ns // MINUTE for one in series.newest(50)] == list(range(8, 58))
+
+
 @settings(max_examples=150, deadline=None)
 @given(lives())
 def test_finished_bars_never_change_and_order_is_strict(steps: list[tuple[str, list[int], float]]):
