@@ -110,6 +110,9 @@ class Days:
         day = self._turn_day(self.clock().date())
         logged = len(self.proxy.logs)
         name, longest_s = self._fault()
+        if self.in_session():
+            # Whatever happened before, also at night, healed long ago: the market has been open for five minutes.
+            self.wrong += [f"{one} before {name} at {self.clock():%F %T}" for one in self._stale()]
         lasts_s = self.dice.uniform(longest_s / 100 + 1.0, longest_s) if longest_s else 0.0
         self.faults[name] += 1
         day.faults += 1
@@ -164,6 +167,7 @@ def unsound(world: World, days: Days) -> list[str]:
     wrong = [*days.wrong, *(f"violation of {line['rule']}" for line in world.violations())]
     wrong += [f"request {number} has no answer" for number in days.asked if number not in proxy.replies]
     wrong += [f"{one.error!r} has no verdict" for one in proxy.replies.values() if one.error and not one.error.verdict]
+    wrong += alarms_told_twice([log for _, log in proxy.logs if log.event == "gateway state"])
     wrong += [f"a short outage was escalated at {at:.0f} s" for at, one in proxy.published if _is_escalation(one)]
     for topic in TOPICS:
         bars = proxy.bars(topic)
@@ -174,6 +178,24 @@ def unsound(world: World, days: Days) -> list[str]:
             f"{topic}: a hidden hole before {bar.start_ns}" for before, bar in zip(bars, bars[1:], strict=False)
             if 60_000_000_000 < bar.start_ns - before.start_ns < 3_600_000_000_000 and not bar.gap
         ]  # fmt: skip
+    return wrong
+
+
+def alarms_told_twice(logs: list[fx.Log]) -> list[str]:
+    """One line for each transition, in a chain without a break, and no alarm again before all was well in between."""
+    wrong: list[str] = []
+    told: set[tuple[str, str]] = set()
+    for before, log in zip([None, *logs], logs, strict=False):
+        fields = log.fields
+        if before is not None and fields["from"] != before.fields["to"]:
+            wrong.append(f"{fields} does not follow {before.fields}")
+        if fields["to"] == "ready":
+            told.clear()
+        alarm = (fields["to"], fields["reason"])
+        if log.level == "warning" and alarm in told:
+            wrong.append(f"alarm told twice: {alarm[0]}, {alarm[1]}")
+        elif log.level == "warning":
+            told.add(alarm)
     return wrong
 
 

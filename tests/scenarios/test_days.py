@@ -4,7 +4,33 @@ from __future__ import annotations
 
 import pytest
 
-from tests.scenarios.days import run_days, unsound
+from gateway_proxy.core.effects import Log
+from tests.scenarios.days import alarms_told_twice, run_days, unsound
+
+
+def state(before: str, after: str, reason: str = "the socket closed") -> Log:
+    level = "info" if after == "ready" else "warning"
+    return Log(level, "gateway state", {"from": before, "to": after, "reason": reason})
+
+
+def test_one_alarm_for_each_outage_is_in_order():
+    """The same cause again after all was well is news."""
+    fine = [state("ready", "disconnected"), state("disconnected", "ready"), state("ready", "disconnected")]
+
+    assert alarms_told_twice(fine) == []
+
+
+def test_the_same_alarm_within_one_outage_is_found():
+    """Dialing again is not another outage."""
+    storm = [state("ready", "disconnected"), state("disconnected", "connecting", "dialing")]
+    storm.append(state("connecting", "disconnected"))
+
+    assert len(alarms_told_twice(storm)) == 1
+
+
+def test_a_transition_that_nobody_told_of_is_found():
+    """The chain of states has a break."""
+    assert len(alarms_told_twice([state("ready", "disconnected"), state("ready", "degraded")])) == 1
 
 
 def test_a_trading_day_with_faults_heals_every_time():

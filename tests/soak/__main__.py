@@ -107,6 +107,7 @@ class Course:
             "threads": len(list((process / "task").iterdir())),
             "state": gateway["state"],
             "rtt_ms": gateway.get("rtt_ms"),
+            "loop_lag_ms": gateway.get("loop_lag_ms"),
             "open_requests": gateway.get("open_requests"),
         }
         self.samples.append(row)
@@ -186,6 +187,8 @@ def report(course: Course, hours: float, faults: list[str]) -> None:
     for name, unit in (("rss", 1024 * 1024), ("files", 1), ("threads", 1)):
         first, last = course.samples[len(course.samples) // 4][name] / unit, course.samples[-1][name] / unit
         print(f"  {name}: {first:.1f} after a quarter, {last:.1f} at the end")
+    lags = sorted(row["loop_lag_ms"] for row in course.samples if row["loop_lag_ms"] is not None) or [0.0]
+    print(f"  the proxy's loop was late: median {median(lags):.1f} ms, at most {lags[-1]:.1f} ms")
     print("  clean" if not faults else "\n".join(f"  BAD {fault}" for fault in faults))
 
 
