@@ -113,7 +113,7 @@ def _run(options: argparse.Namespace) -> int:
     with client:
         Service(
             core, client, stop,
-            decisions=DecisionLog(settings.decision_log) if settings.decision_log else None,
+            decisions=DecisionLog(settings.decision_log, config.name) if settings.decision_log else None,
             recorder=Recorder(settings.recording) if settings.recording else None,
             on_ready=notify.ready, on_beat=notify.alive,
         ).run()  # fmt: skip

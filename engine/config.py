@@ -35,7 +35,7 @@ class EngineSettings:
     bar: BarSize = "1min"  # decisions are made when a bar of this size is complete
     window: Annotated[int, Ge(2), Le(20_000)] = 480  # bars held and asked for at the start; a session has 390 minutes
     rth: bool = True  # bars of regular trading hours only
-    decision_log: str = ""  # a file that gets every decision as a line of JSON; "" keeps none
+    decision_log: str = ""  # a file that gets every decision as a line of JSON, answers beside it; "" keeps none
     recording: str = ""  # a file that gets everything this engine is told, for `gateway-engine repeat`; "" keeps none
     parameters: dict[str, Any] = field(default_factory=dict)  # of the strategy, checked against its Parameters
     strikes: StrikeRules = field(default_factory=StrikeRules)

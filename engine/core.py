@@ -23,7 +23,7 @@ from engine.guards import GuardRules, Guards
 from engine.ledger import Ledger, trade_of
 from engine.rules import DeskRules
 from engine.sessions import MarketClock, market_clock
-from engine.strategy import Decision, Strategy, no
+from engine.strategy import Decider, Decision, Strategy, no
 from gateway_proxy import AccountValues, BadMessage, Fill, Gap, Message, OrderUpdate, Position, Restarted, topics
 
 ASK_AGAIN_S = 2.0
@@ -53,7 +53,8 @@ class EngineCore:
         self.feed = Feed(rules.symbols, rules.size, max(rules.window, strategy.bars_needed), rules.rth)
         self.guards = Guards(rules.guards)
         self.ledger = Ledger(rules.name)
-        self.desk = Desk(rules.name, strategy.name, strategy.version, self.feed.bar_s, rules.desk, self.guards)
+        self.decider = Decider(rules.name, strategy.name, strategy.version)
+        self.desk = Desk(self.decider, self.feed.bar_s, rules.desk, self.guards)
         self.positions: dict[str, Position] = {}
         self.signals = 0
         self.decisions = 0
@@ -294,20 +295,7 @@ class EngineCore:
     def _record(self, bar: NewBar, decision: Decision, guard: str, reason: str) -> None:
         self.decisions += 1
         self.signals += decision.is_signal
-        body = {
-            "engine": self.rules.name,
-            "strategy": self.strategy.name,
-            "version": self.strategy.version,
-            "symbol": bar.symbol,
-            "bar_start_ns": bar.start_ns,
-            "side": decision.side,
-            "rule": decision.rule,
-            "reason": decision.reason,
-            # float: a strategy may hand out numpy's own numbers, which JSON does not know.
-            "values": {name: None if math.isnan(value) else float(value) for name, value in decision.values.items()},
-            "guard": guard,
-            "guard_reason": reason,
-        }
+        body = self.decider.record(bar.symbol, bar.start_ns, decision, guard, reason)
         before = self.last_decision.get(bar.symbol, {})
         self.last_decision[bar.symbol] = body
         self._effects.append(Record(body))

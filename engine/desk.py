@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from engine.closing import Closer
-from engine.effects import Ask, Effect, Failure, Log, Question, Reply
+from engine.decisions import DROPPED
+from engine.effects import Ask, Effect, Failure, Log, Question, Record, Reply
 from engine.exits import time_is_up
 from engine.feed import NewBar
 from engine.guards import Guards
@@ -20,7 +21,7 @@ from engine.ledger import CLOSING_MARK, trade_of
 from engine.proposal import propose
 from engine.rules import DeskRules
 from engine.sessions import NS_PER_S, MarketClock
-from engine.strategy import Decision
+from engine.strategy import Decider, Decision, no
 from engine.strikes import Pick
 from engine.trades import TERMINAL, Event, Phase, Trade, client_order_id
 from gateway_proxy import AccountValues, OrderUpdate
@@ -30,12 +31,11 @@ REMEMBERED_MAX = 1000
 
 
 class Desk:
-    """`engine` is the name that orders carry; `bar_s` the length of the bars that signals come from."""
+    """`decider.engine` is the name that orders carry; `bar_s` the length of the bars that signals come from."""
 
-    def __init__(self, engine: str, strategy: str, version: int, bar_s: int, rules: DeskRules, guards: Guards) -> None:
-        self._engine = engine
-        self._strategy = strategy
-        self._version = version
+    def __init__(self, decider: Decider, bar_s: int, rules: DeskRules, guards: Guards) -> None:
+        self._decider = decider
+        self._engine = engine = decider.engine
         self._bar_s = bar_s
         self._rules = rules
         self._guards = guards
@@ -70,7 +70,8 @@ class Desk:
         symbol, bar_start_ns = bar.symbol, bar.start_ns
         assert decision.side is not None, "only a signal starts a trade"
         assert symbol not in self._current, "one trade per symbol"
-        trade_id = client_order_id(self._engine, self._strategy, self._version, symbol, bar_start_ns, decision.side, 1)
+        who = self._decider
+        trade_id = client_order_id(who.engine, who.strategy, who.version, symbol, bar_start_ns, decision.side, 1)
         phase = Phase.CHOOSING if bar.live else Phase.CHECKING
         trade = Trade(trade_id, symbol, decision.side, bar_start_ns, phase, decision.reason, cites=bar.cites)
         self._bar_ns[symbol] = max(bar_start_ns, self._bar_ns.get(symbol, 0))
@@ -300,6 +301,7 @@ class Desk:
     def _drop(self, trade: Trade, why: str) -> None:
         """Nothing was sent and nothing will be: a recorded "no" after the signal."""
         self._log("info", "signal dropped", trade, why=why)
+        self._effects.append(Record(self._decider.record(trade.symbol, trade.bar_start_ns, no(DROPPED, why))))
         trade.ending = why
         trade.advance(Event.DROPPED)
         self._guards.trade_void(trade.symbol, trade.trade_id)

@@ -7,19 +7,19 @@ proves itself.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
 
 from engine.core import EngineCore
-from engine.effects import Answer, Failure, Question, Record, Reply
+from engine.decisions import reply_line, reply_of
+from engine.effects import Record, Reply
 from gateway_proxy import ConfigError, Gap, Message, Restarted
 
 _FIELDS = ("topic", "kind", "seq", "epoch", "sent_ns", "body")
 _HEARD: dict[str, type[Any]] = {"Message": Message, "Gap": Gap, "Restarted": Restarted}
-_REPLIES: dict[str, type[Any]] = {"Answer": Answer, "Failure": Failure}
 
 
 class Recorder:
@@ -38,7 +38,7 @@ class Recorder:
         self._write({"now": now, "heard": type(what).__name__, "body": {name: getattr(what, name) for name in names}})
 
     def reply(self, what: Reply, now: float) -> None:
-        self._write({"now": now, "reply": type(what).__name__, "body": asdict(what)})
+        self._write({"now": now, **reply_line(what)})
 
     def timer(self, now: float) -> None:
         self._write({"now": now, "timer": True})
@@ -85,8 +85,7 @@ def repeat(path: str | Path, core: EngineCore) -> Comparison:
             # By position: a message is made with its content and read as its body.
             core.receive_message(_HEARD[line["heard"]](*line["body"].values()), now)
         elif "reply" in line:
-            body = {**line["body"], "question": Question(**line["body"]["question"])}
-            core.receive_reply(_REPLIES[line["reply"]](**body), now)
+            core.receive_reply(reply_of(line), now)
         elif "timer" in line:
             core.handle_timer(now)
         else:

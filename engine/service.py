@@ -138,7 +138,7 @@ class Service:
 
     def _keep(self, decision: dict[str, Any]) -> None:
         if self._decisions is not None:
-            self._decisions.write(decision)
+            self._decisions.decision(decision)
         if self._recorder is not None:
             self._recorder.decision(decision)
 
@@ -146,6 +146,8 @@ class Service:
         if not self._asks:
             return
         reply, now = perform(self._broker, self._asks.popleft()), self._clock()
+        if self._decisions is not None:
+            self._decisions.reply(reply)
         if self._recorder is not None:
             self._recorder.reply(reply, now)
         self._core.receive_reply(reply, now)

@@ -6,6 +6,7 @@ One file with one class, and one config block, make a strategy; docs/strategies.
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -33,6 +34,34 @@ class Decision:
     @property
     def is_signal(self) -> bool:
         return self.side is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Decider:
+    """Who decides: engine, strategy and its version, as every record of a decision names them."""
+
+    engine: str
+    strategy: str
+    version: int
+
+    def record(
+        self, symbol: str, bar_start_ns: int, decision: Decision, guard: str = "", guard_reason: str = ""
+    ) -> dict[str, Any]:
+        """One line of the decision log; `guard` is what held a signal back, "" when nothing did."""
+        return {
+            "engine": self.engine,
+            "strategy": self.strategy,
+            "version": self.version,
+            "symbol": symbol,
+            "bar_start_ns": bar_start_ns,
+            "side": decision.side,
+            "rule": decision.rule,
+            "reason": decision.reason,
+            # float: a strategy may hand out numpy's own numbers, which JSON does not know.
+            "values": {name: None if math.isnan(value) else float(value) for name, value in decision.values.items()},
+            "guard": guard,
+            "guard_reason": guard_reason,
+        }
 
 
 def no(rule: str, reason: str, values: Values | None = None) -> Decision:

@@ -1,14 +1,16 @@
 """Decides a recorded time again, with orders, fills and account as they were, and compares with the engine's own log.
 
 A replay asks what would have happened; an audit asks whether the engine would do the same again. It needs the recording
-of the bus and the engine's `decision_log`, begins with the first decision of the log, and compares every one that lies
-within the recording: words exactly, numbers to NUMBERS_AGREE, because a live window may have held one bar more. Only
-the phase of a busy trade is not compared: it hangs on answers between engine and proxy that are not on the bus.
+of the bus, the engine's `decision_log`, and what lies beside that: every answer that the engine was given, which is not
+on the bus, in its place among the decisions. It begins with the first decision of the log, and compares every one that
+lies within the recording: words exactly, numbers to NUMBERS_AGREE, because a live window may have held one bar more.
+Only the phase of a busy trade is not compared: an answer and an update of one moment have no order between them.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +19,8 @@ from typing import Any, Final
 import orjson
 
 from engine.core import CoreRules, EngineCore
-from engine.effects import Answer, Ask, Failure, Record, Reply
+from engine.decisions import Key, Logged, key_of, read_log
+from engine.effects import Answer, Ask, Question, Record, Reply
 from engine.replay.recorded import Row, bar_of, live_from, rows
 from engine.strategy import Strategy
 from gateway_proxy import ConfigError, Message, topics
@@ -50,15 +53,12 @@ class Outcome:
 
 def audit(rules: CoreRules, strategy: Strategy, recording: Sequence[Path], log: Path) -> Outcome:
     """Raises ConfigError for a recording or a log that cannot be read."""
-    logged = [one for one in _decisions(log) if one["engine"] == rules.name]
-    began: dict[str, int] = {}
-    for one in logged:
-        began.setdefault(one["symbol"], one["bar_start_ns"])
-    repeated = decide_again(rules, strategy, recording, began)
-    by_bar = {(one["symbol"], one["bar_start_ns"]): one for one in repeated}
-    pairs = [(one, by_bar[key]) for one in logged if (key := (one["symbol"], one["bar_start_ns"])) in by_bar]
+    logged = read_log(log, rules.name)
+    repeated = decide_again(rules, strategy, recording, logged)
+    by_key = {key_of(one): one for one in repeated}
+    pairs = [(one, by_key[key]) for one in logged.decisions if (key := key_of(one)) in by_key]
     different = next(((mine, theirs) for mine, theirs in pairs if not same(mine, theirs)), None)
-    return Outcome(len(logged), len(repeated), len(pairs), different)
+    return Outcome(len(logged.decisions), len(repeated), len(pairs), different)
 
 
 def same(logged: Mapping[str, Any], repeated: Mapping[str, Any]) -> bool:
@@ -83,28 +83,30 @@ def _close(mine: float | None, theirs: float | None) -> bool:
 
 
 def decide_again(
-    rules: CoreRules, strategy: Strategy, recording: Sequence[Path], began: Mapping[str, int]
+    rules: CoreRules, strategy: Strategy, recording: Sequence[Path], logged: Logged
 ) -> list[dict[str, Any]]:
-    """Every decision of a fresh engine that hears what was recorded, in the order it was heard.
-
-    began: symbol -> start of the bar that the engine decided on first; up to there, bars are its history.
-    """
+    """Every decision of a fresh engine that hears what was recorded, in the order it was heard."""
     bars = [row for row in rows(recording, "bars") if row["size"] == rules.size and row["symbol"] in rules.symbols]
     if not bars:
         raise ConfigError(f"nothing recorded for {rules.name}: {', '.join(rules.symbols)} with bars of {rules.size}")
-    first = {**live_from(bars), **began}
-    history = _history(bars, first)
+    first = live_from(bars)
+    for one in reversed(logged.decisions):
+        first[one["symbol"]] = one["bar_start_ns"]
     heard = sorted([*_bars(bars, first), *_messages(recording, rules)], key=lambda one: one[0])
-    past = _Past(history, [message for _, message in heard])
+    past = _Past(_history(bars, first), logged)
     core, decisions = EngineCore(rules, strategy), []
 
     def settle(now: float) -> None:
-        while effects := core.effects():
-            for effect in effects:
+        while True:
+            for effect in core.effects():
                 if isinstance(effect, Record):
                     decisions.append(effect.body)
-                elif isinstance(effect, Ask) and (reply := past.answer(effect)) is not None:
-                    core.receive_reply(reply, now)
+                    past.decided(effect.body)
+                elif isinstance(effect, Ask):
+                    past.ask(effect)
+            if (reply := past.next_reply()) is None:
+                return
+            core.receive_reply(reply, now)
 
     start = heard[0][0] / 1e9 if heard else 0.0
     core.start(start)
@@ -114,74 +116,67 @@ def decide_again(
         while (due := core.next_timer()) is not None and due <= now:
             core.handle_timer(now)
             settle(now)
-        for reply in past.tell(message):
-            core.receive_reply(reply, now)
-            settle(now)
         core.receive_message(message, now)
         settle(now)
     return decisions
 
 
 class _Past:
-    """Answers the engine's questions with what the recording knows: of each order its updates, of bars the history.
+    """Answers the engine's questions as they were answered: bars from the recording, everything else from the log.
 
-    A live engine waits for its chain, so a signal's chain is answered when the order that came of it was first heard
-    of; a signal that no order came of is told at once that there was no chain.
+    An answer is due when every decision that the log has before it was made again: a chain that came two bars after its
+    signal comes two bars after it now.
     """
 
-    def __init__(self, history: Mapping[str, list[dict[str, Any]]], heard: Sequence[Message]) -> None:
+    def __init__(self, history: Mapping[str, list[dict[str, Any]]], logged: Logged) -> None:
         self._history = history
-        self._latest: dict[str, dict[str, Any]] = {}
-        self._waiting: dict[str, Ask] = {}
-        self._first: dict[str, dict[str, Any]] = {}
-        for message in heard:
-            if message.kind == "order":
-                self._first.setdefault(message.body["client_order_id"], message.body)
+        self._place: dict[Key, int] = {}
+        for place, one in enumerate(logged.decisions, 1):
+            self._place.setdefault(key_of(one), place)
+        self._has_answers = bool(logged.replies)
+        self._decided = 0
+        self._open: list[Ask] = []
+        self._told: dict[Question, deque[tuple[int, int, Reply]]] = {}
+        for line, (after, reply) in enumerate(logged.replies):
+            before = 0 if after is None else self._place.get(after, 0)
+            self._told.setdefault(reply.question, deque()).append((line, before, reply))
 
-    def answer(self, ask: Ask) -> Reply | None:
-        """None: the answer comes with a later message."""
-        subject = ask.question.subject
+    def ask(self, ask: Ask) -> None:
+        self._open.append(ask)
+
+    def decided(self, decision: Mapping[str, Any]) -> None:
+        self._decided = max(self._decided, self._place.get(key_of(decision), 0))
+
+    def next_reply(self) -> Reply | None:
+        """The answer that is due, of several the one that the log has first. Each is given once."""
+        for ask in self._open:
+            if ask.question not in self._told and (answer := self._known(ask)) is not None:
+                self._open.remove(ask)
+                return answer
+        due = [(*self._told[ask.question][0], ask) for ask in self._open if ask.question in self._told]
+        due = [one for one in due if one[1] <= self._decided]
+        if not due:
+            return None
+        _, _, reply, ask = min(due, key=lambda one: one[0])
+        self._open.remove(ask)
+        self._told[ask.question].popleft()
+        if not self._told[ask.question]:
+            del self._told[ask.question]
+        return reply
+
+    def _known(self, ask: Ask) -> Reply | None:
+        """Of bars the recording tells; a log that begins in the middle of a life does not have how that life began."""
         if ask.op == "bars":
             # One of the bars that are asked for is the unfinished one.
             return Answer(ask.question, {"bars": self._history.get(ask.args["contract"], [])[1 - ask.args["count"] :]})
         if ask.op in _EMPTY:
             return Answer(ask.question, _EMPTY[ask.op])
-        if ask.op == "chain" and subject not in self._first:
-            return Failure(ask.question, "no_data", "no order came of this signal", certain=True)
-        if ask.op == "chain" and subject not in self._latest:
-            self._waiting[subject] = ask
-            return None
-        if ask.op == "chain":
-            return Answer(ask.question, _chain_of(self._first[subject]))
-        if ask.op == "quote":
-            return Answer(ask.question, {"bid": None, "ask": None})
-        known = self._latest.get(subject) or (self._first.get(subject) if ask.op.startswith("order.p") else None)
-        if known is not None or ask.op == "order.bracket":
-            return Answer(ask.question, known or self._first[subject])
-        return Answer(ask.question, {"client_order_id": subject, "state": "not_found", "order_ids": []})
-
-    def tell(self, message: Message) -> Iterator[Reply]:
-        """An order was heard of: whoever waited for its chain gets it."""
-        if message.kind != "order":
-            return
-        order_id = message.body["client_order_id"]
-        self._latest[order_id] = message.body
-        if (ask := self._waiting.pop(order_id, None)) is not None:
-            yield Answer(ask.question, _chain_of(message.body))
-
-
-def _chain_of(order: dict[str, Any]) -> dict[str, Any]:
-    """The option that was ordered, at its limit: what the live engine chose, whatever else was in its chain."""
-    contract, entry = order["contract"], order["legs"][0]
-    limit = entry["limit_price"]
-    row = {
-        "strike": contract["strike"], "right": contract["right"], "con_id": max(1, contract["con_id"]),
-        "bid": limit, "ask": limit, "volume": 1e9,
-    }  # fmt: skip
-    return {
-        "expiry": contract["last_trade_date"], "underlying_price": contract["strike"], "rows": [row],
-        "multiplier": contract["multiplier"] or "100", "trading_class": contract["trading_class"],
-    }  # fmt: skip
+        if not self._has_answers:
+            raise ConfigError(
+                f"the log has no answers beside it, and {ask.op} was asked: want the file that the engine writes "
+                'there, "decisions.answers.jsonl" for "decisions.jsonl"'
+            )
+        return None
 
 
 # ---------------------------------------------------------------- reading
@@ -222,14 +217,3 @@ def _history(bars: Sequence[Row], first: Mapping[str, int]) -> dict[str, list[di
         if row["complete"] and row["start_ns"] <= first.get(row["symbol"], 0):
             past.setdefault(row["symbol"], {})[row["start_ns"]] = asdict(bar_of(row))
     return {symbol: [known[key] for key in sorted(known)] for symbol, known in past.items()}
-
-
-def _decisions(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        for number, line in enumerate(path.read_bytes().splitlines(), 1):
-            try:
-                yield orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                raise ConfigError(f"{path}:{number}: no decision: {error}") from error
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error

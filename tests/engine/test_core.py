@@ -194,6 +194,10 @@ def test_chain_that_cannot_be_traded_is_a_recorded_no(make_world):
 
     assert world.asked("order.bracket") == []
     assert "no quote" in world.logs("signal dropped")[0]["why"]
+    signal, dropped = (one for one in world.records() if one["bar_start_ns"] == make_bar(1).start_ns)
+    assert (signal["side"], dropped["side"], dropped["rule"]) == ("BUY", None, "dropped")
+    assert dropped["reason"] == world.logs("signal dropped")[0]["why"]
+    assert dropped.keys() == signal.keys(), "one form for every line"
 
 
 def test_chain_that_comes_after_the_signal_is_old_is_not_used(make_world):

@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from engine.core import CoreRules, EngineCore
+from engine.decisions import DecisionLog, read_log
 from engine.recording import Recorder, repeat
 from engine.service import Service, wait_for_proxy
 from gateway_proxy import ConfigError, Message, ProxyUnreachable, Refused, Stop, UnknownOutcome
@@ -128,6 +129,47 @@ def test_recording_of_a_run_decides_the_same_again(tmp_path: Path):
 
     assert (same.is_equal, same.recorded) == (True, engine.decisions)
     assert (other.is_equal, other.first_difference) == (False, 4)
+
+
+def test_decision_log_has_every_answer_in_its_place(tmp_path: Path):
+    """What is not on the bus: of each answer, the decision before it; bars are in the recording of the bus."""
+    path = tmp_path / "decisions.jsonl"
+    decisions = DecisionLog(path, "alpha")
+    _, engine = run({2: "BUY"}, {"order.bracket": Refused("kill switch")}, decisions=decisions)
+    decisions.close()
+
+    logged, another = read_log(path, "alpha"), read_log(path, "beta")
+
+    assert [one["bar_start_ns"] for one in logged.decisions] == [make_bar(minute).start_ns for minute in range(-1, 6)]
+    assert engine.decisions == len(logged.decisions)
+    assert [reply.question.purpose for after, reply in logged.replies if after is None] == ["recover"] * 4
+    second = (("SPY", make_bar(2).start_ns, False), "chain"), (("SPY", make_bar(2).start_ns, False), "place")
+    assert [(after, reply.question.purpose) for after, reply in logged.replies[4:]] == list(second)
+    chain, place = (asdict(reply) for _, reply in logged.replies[4:])
+    assert chain["body"] == chain_body()
+    assert (place["code"], place["certain"]) == ("refused", True)
+    assert (another.decisions, another.replies) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("decisions.jsonl", '{"side": '),
+        ("decisions.jsonl", '{"engine": "alpha"}'),
+        ("decisions.answers.jsonl", '{"engine": "alpha", "after": null, "reply": "Rumour"}'),
+        ("decisions.answers.jsonl", '{"engine": "alpha", "after": "SPY", "reply": "Answer"}'),
+    ],
+)
+def test_damaged_decision_log_is_named_with_its_line(tmp_path: Path, file: str, line: str):
+    """Which file, which line."""
+    decisions = DecisionLog(tmp_path / "decisions.jsonl", "alpha")
+    run({2: "BUY"}, decisions=decisions)
+    decisions.close()
+    whole = (tmp_path / file).read_text()
+    (tmp_path / file).write_text(whole + line + "\n")
+
+    with pytest.raises(ConfigError, match=rf"{file}:{len(whole.splitlines()) + 1}: no line of a decision log"):
+        read_log(tmp_path / "decisions.jsonl", "alpha")
 
 
 def test_damaged_recording_is_named_with_its_line(tmp_path: Path):

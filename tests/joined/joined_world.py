@@ -15,7 +15,8 @@ from typing import Any
 from engine.broker import _CERTAIN
 from engine.config import from_table
 from engine.core import EngineCore
-from engine.effects import Answer, Ask, Failure, Subscribe
+from engine.decisions import Key, key_of
+from engine.effects import Answer, Ask, Failure, Reply, Subscribe
 from gateway_proxy.assembly import core_settings
 from gateway_proxy.bus import codec, topics
 from gateway_proxy.bus.messages import REQUEST_ARGS, TRADE_ARGS, Bar
@@ -129,7 +130,11 @@ class MemoryProxy:
 
 
 class MemoryEngine:
-    """An engine's core on the same loop; what it asks travels as frames of the bus."""
+    """An engine's core on the same loop; what it asks travels as frames of the bus.
+
+    `late_s`: operation -> how many seconds its answers take to be read. `replies` has each with the decision
+    before it, as a decision log has.
+    """
 
     def __init__(self, proxy: MemoryProxy, name: str, symbols: tuple[str, ...]) -> None:
         table = {
@@ -143,6 +148,8 @@ class MemoryEngine:
         config = from_table(table, name, "the joined test")
         self.core = EngineCore(config.core_rules, config.strategy)
         self.records: list[dict[str, Any]] = []
+        self.replies: list[tuple[Key | None, Reply]] = []
+        self.late_s: dict[str, float] = {}
         self.asked: list[Ask] = []
         self.failures: list[tuple[str, str]] = []
         self._proxy = proxy
@@ -196,15 +203,20 @@ class MemoryEngine:
             self._proxy.step(lambda now: core.receive_request((self, ask), self.core.rules.name, request, now))
 
     def answered(self, ask: Ask, frame: bytes) -> None:
+        self._loop.call_later(self.late_s.get(ask.op, 0.0), self._read_answer, ask, frame)
+
+    def _read_answer(self, ask: Ask, frame: bytes) -> None:
         reply = codec.decode_reply(frame)
         if reply["ok"]:
-            self._step(lambda now: self.core.receive_reply(Answer(ask.question, reply["body"]), now))
-            return
+            return self._told(Answer(ask.question, reply["body"]))
         error = from_reply(reply["error"])
         self.failures.append((ask.op, error.code))
         certain = isinstance(error, _CERTAIN) and not isinstance(error, Conflict)
-        failure = Failure(ask.question, error.code, str(error), certain, error.retry_in_s)
-        self._step(lambda now: self.core.receive_reply(failure, now))
+        self._told(Failure(ask.question, error.code, str(error), certain, error.retry_in_s))
+
+    def _told(self, reply: Reply) -> None:
+        self.replies.append((key_of(self.records[-1]) if self.records else None, reply))
+        self._step(lambda now: self.core.receive_reply(reply, now))
 
     def hear(self, topic: str, frame: bytes) -> None:
         if topic in self._topics:
