@@ -223,11 +223,11 @@ class BarService:
         self._effects.append(fx.Publish(stream.topic, "verdict", finding.body()))
 
     def _fail(self, stream: BarStream, failure: ProxyError, now: float) -> None:
+        is_known = stream.failure is not None and str(stream.failure) == str(failure)
         stream.state, stream.failure = StreamState.FAILED, failure
         stream.retry_at, stream.retry_s = now + stream.retry_s, min(2 * stream.retry_s, _RETRY_MAX_S)
-        self._effects.append(
-            fx.Log("warning", "bar stream failed", {"topic": stream.topic, "error": str(failure), "code": failure.code})
-        )
+        facts = {"topic": stream.topic, "error": str(failure), "code": failure.code}
+        self._effects.append(fx.Log("info" if is_known else "warning", "bar stream failed", facts))
 
     # ------------------------------------------------------------ the session
 
@@ -329,11 +329,13 @@ class BarService:
             stream.judged_at, stream.prove_by, stream.in_doubt = now, None, self.is_outage
             return
         stream.deaths += 1
+        tried = self._recovery.rung(KIND, stream.topic)
         rung = self._recovery.dead(KIND, stream.topic, others_live=self._others_live(stream, now), now=now)
         evidence = {"topic": stream.topic, "silent_s": round(now - (stream.last_update or now), 1), "tried": rung.value}
-        self._found(Finding(Verdict.STREAM_DEAD, evidence), now)
         self._tell(stream, Finding(Verdict.STREAM_DEAD, evidence))
-        self._effects.append(fx.Log("warning", "bar stream dead", evidence))
+        self._effects.append(fx.Log("warning" if stream.deaths == 1 else "info", "bar stream dead", evidence))
+        if stream.deaths == 1 or rung is not tried:
+            self._found(Finding(Verdict.STREAM_DEAD, evidence), now)
         if rung is Rung.SESSION:
             stream.judged_at = now
             return

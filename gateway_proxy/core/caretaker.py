@@ -50,6 +50,7 @@ class Caretaker:
         self._bad_s = 0.0
         self._told = False
         self._account_at = now
+        self._account_told = False
         self._window: Window | None = None
         self._effects: list[fx.Effect] = []
 
@@ -91,14 +92,11 @@ class Caretaker:
         return market or bool(farms.down("history")), market
 
     def session_ready(self, now: float) -> None:
-        self._account_at = now
+        self._account_at, self._account_told = now, False
         self.canary.session_ready(now)
 
     def session_lost(self) -> None:
         self.canary.session_lost()
-
-    def account_heard(self, now: float) -> None:
-        self._account_at = now
 
     # ------------------------------------------------------------ windows
 
@@ -153,16 +151,20 @@ class Caretaker:
             health.changed()
 
     def _ask_for_account(self, now: float) -> None:
-        """IB pushes account values every three minutes; silence means that the subscription is dead."""
+        """IB pushes account values every three minutes; silence means that the subscription is dead. Told once."""
         core = self._core
+        if core.account.heard_at is not None and core.account.heard_at > self._account_at:
+            self._account_at, self._account_told = core.account.heard_at, False
         if core.health.state not in _SESSION or now - self._account_at < self._settings.account_stale_s:
             return
-        age_s, self._account_at = now - self._account_at, now
+        age_s = now - self._account_at
         try:
             core.desk.tell(fx.RequestAccountUpdates(core.trading_account), RequestClass.SESSION, Lane.PROBE, now)
         except QueueFull:
             return  # the next look tries again
-        self._effects.append(fx.Log("warning", "account values asked for again", {"age_s": round(age_s, 1)}))
+        level = "info" if self._account_told else "warning"
+        self._effects.append(fx.Log(level, "account values asked for again", {"age_s": round(age_s, 1)}))
+        self._account_at, self._account_told = now, True
 
     def effects(self) -> list[fx.Effect]:
         done, self._effects = self._effects, []

@@ -292,10 +292,12 @@ class QuoteBook:
         live_s = self._settings.stall_s / 2
         others = any(one is not line and now - one.silent_from < live_s for one in self._lines.values() if one.req_id)
         line.deaths += 1
+        tried = self._recovery.rung(KIND, key)
         rung = self._recovery.dead(KIND, key, others_live=others, now=now)
         evidence = {"topic": topics.quote(key), "silent_s": round(now - (line.updated_at or now), 1), "tried": rung}
-        self._effects.append(fx.Log("warning", "quote line dead", evidence))
-        self._found(Finding(Verdict.STREAM_DEAD, evidence), now)
+        self._effects.append(fx.Log("warning" if line.deaths == 1 else "info", "quote line dead", evidence))
+        if line.deaths == 1 or rung is not tried:
+            self._found(Finding(Verdict.STREAM_DEAD, evidence), now)
         if rung is Rung.SESSION:
             line.silent_from = now
             return

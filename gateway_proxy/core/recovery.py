@@ -105,7 +105,7 @@ class Recovery:
 
     def dead(self, kind: str, name: str, *, others_live: bool, now: float) -> Rung:
         """A stream is dead: what to do. STREAM and CLASS are the caller's to do, the rest is done here."""
-        before = self._rungs.get((kind, name), Rung.WATCH)
+        before = self.rung(kind, name)
         rung = LADDER[before, Sign.ALONE if others_live else Sign.ALL]
         if rung is Rung.PROGRAM and not self.command(Verdict.STREAM_DEAD, now):
             rung = Rung.SESSION
@@ -123,6 +123,10 @@ class Recovery:
     def forget(self, kind: str, name: str) -> None:
         """Nobody wants the stream any more."""
         self._rungs.pop((kind, name), None)
+
+    def rung(self, kind: str, name: str) -> Rung:
+        """What was tried last; WATCH for a stream that is not known to be dead."""
+        return self._rungs.get((kind, name), Rung.WATCH)
 
     def rungs(self) -> dict[str, str]:
         """The rung of every stream that is being mended."""

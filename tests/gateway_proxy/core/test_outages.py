@@ -37,6 +37,10 @@ def dead_verdicts(world: CoreWorld) -> list[str]:
     return [body["evidence"]["tried"] for body in world.on("verdicts/", "verdict") if body["verdict"] == "stream_dead"]
 
 
+def levels(world: CoreWorld, event: str) -> list[str]:
+    return [log.level for log in world.logs if log.event == event]
+
+
 def drops(world: CoreWorld) -> int:
     return len([effect for effect in world.effects if isinstance(effect, fx.Disconnect)])
 
@@ -132,10 +136,49 @@ def test_a_dead_feed_climbs_the_ladder_and_keeps_the_client_id(world):
 
     world.advance(400.0)  # the Gateway answers everything and sends no update: a frozen feed
 
-    assert dead_verdicts(world)[:4] == ["stream", "stream", "class", "session"] or drops(world) == 1
+    assert dead_verdicts(world)[:4] == ["stream", "stream", "class", "session"]
     assert drops(world) == 1
     assert world.core.health.state.value == "ready"
     assert not any(isinstance(call, fx.PlaceOrders | fx.CancelOrder) for call in world.gateway.calls)
+
+
+def test_a_dead_stream_is_told_once_however_often_it_is_asked_for_again(world):
+    """QQQ is halted for an hour beside SPY: one warning, one verdict; its next death is told again."""
+    world.subscribe(TOPIC)
+    world.subscribe("bars/QQQ/1min/")
+    world.flow(3_600.0)
+    tries = levels(world, "bar stream dead")
+    verdicts = dead_verdicts(world)
+
+    world.grow("QQQ")
+    world.flow(60.0)
+
+    assert len(tries) > 5 and tries.count("warning") == 1
+    assert verdicts == ["stream"]
+    assert levels(world, "bar stream dead").count("warning") == 2
+
+
+def test_a_dead_quote_line_is_told_once_however_often_it_is_asked_for_again(world):
+    """Asking again brings the last values and nothing after them: the line is not alive by that."""
+    world.subscribe("quote/SPY/")
+    world.subscribe(TOPIC)
+    world.flow(3_600.0)
+
+    tries = levels(world, "quote line dead")
+    assert len(tries) > 5 and tries.count("warning") == 1
+
+
+def test_a_refused_stream_is_told_once_for_each_reason(world):
+    """Asked for every two minutes, refused with the same words: one warning. Other words are news."""
+    world.gateway.refuse[fx.RequestHistory] = (162, "No market data permissions for ARCA STK")
+    world.subscribe(TOPIC)
+    world.advance(1_800.0)
+    first = levels(world, "bar stream failed")
+    world.gateway.refuse[fx.RequestHistory] = (162, "Starting time must occur before ending time")
+    world.advance(300.0)
+
+    assert len(first) > 10 and first.count("warning") == 1
+    assert levels(world, "bar stream failed").count("warning") == 2
 
 
 def test_a_silent_symbol_among_living_ones_costs_the_others_nothing(world):
@@ -305,6 +348,21 @@ def test_account_values_that_stop_are_asked_for_again(world):
     world.advance(60.0)
 
     assert (before, len(world.sent(fx.RequestAccountUpdates))) == (1, 2)
+
+
+def test_account_values_that_come_are_not_asked_for(world):
+    """An hour of one value every three minutes costs no question; their silence is told once, and asked about on."""
+    for _ in range(20):
+        world.advance(180.0)
+        world.hear(ev.AccountValueReceived("DU1", "NetLiquidation", "100000", "USD"))
+    healthy = len(world.sent(fx.RequestAccountUpdates)), levels(world, "account values asked for again")
+    world.gateway.mute.add(fx.RequestAccountUpdates)
+    world.advance(3_600.0)
+
+    assert healthy == (1, [])
+    asked_again = levels(world, "account values asked for again")
+    assert asked_again == ["warning"] + ["info"] * (len(asked_again) - 1)
+    assert 4 <= len(asked_again) <= 6
 
 
 def test_a_client_id_in_use_is_waited_for_with_the_same_id():
