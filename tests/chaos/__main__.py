@@ -24,9 +24,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.arena import ROOT, Arena
+from tests.chaos.arena import Arena
 from tests.chaos.blows import SIGKILLS, blow
 from tests.chaos.judge import FAULTS, Verdict, judge
+from tests.support.stack import ROOT
 
 READY_GOAL_S = 5.0
 

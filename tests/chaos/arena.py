@@ -20,12 +20,10 @@ from pathlib import Path
 from typing import Final
 
 from gateway_proxy import Client
-from gateway_proxy.errors import ProxyError
 from tests.chaos.blows import Blow
+from tests.chaos.readiness import STUCK_S, until_ready
+from tests.support.stack import ROOT
 
-ROOT: Final = Path(__file__).parents[2]
-#: Not ready by then is stuck.
-STUCK_S: Final = 45.0
 COLD_EVERY: Final = 10
 CONFIG: Final = """
 [gateway]
@@ -244,19 +242,7 @@ class Arena:
     # ------------------------------------------------------------ readiness
 
     def until_ready(self) -> None:
-        """Raises TimeoutError unless orders are reconciled and accepted within STUCK_S."""
-        deadline = time.monotonic() + STUCK_S
-        while time.monotonic() < deadline:
-            try:
-                with Client.connect(self.directory / "run", name="watch", timeout_s=5.0) as client:
-                    while time.monotonic() < deadline:
-                        status = client.request("status", timeout_s=3.0)
-                        if status["state"] == "ready" and not status["orders"]["not_ready"]:
-                            return
-                        time.sleep(0.02)
-            except ProxyError:
-                continue
-        raise TimeoutError(f"not ready within {STUCK_S:.0f} s")
+        until_ready(lambda: Client.connect(self.directory / "run", name="watch", timeout_s=5.0))
 
     def _until_flowing(self) -> None:
         """The trader has found the proxy and writes again: a blow now meets orders, not a pause."""

@@ -12,12 +12,11 @@ from typing import Final
 
 from engine.ledger import trade_of
 from gateway_proxy.core.orders import Order
-from tests.chaos.judge import Claims, Faults, Held, Ledger, Verdict, doubled, records
+from tests.chaos.judge import DUST, Claims, Faults, Held, Ledger, Verdict, doubled, lost_fills, records
 
 FAULTS: Final = ("duplicate", "torn_bracket", "oversold", "naked", "lost_fill", "halted", "journal", "pacing", "stuck")
 _STANDING: Final = frozenset({"PendingSubmit", "PreSubmitted", "Submitted", "PendingCancel"})
 _AT_WORK: Final = frozenset({"PreSubmitted", "Submitted", "Filled"})
-_DUST: Final = 1e-9
 
 
 def judge_engines(ledger_path: Path, journal_path: Path) -> Verdict:
@@ -30,7 +29,7 @@ def judge_engines(ledger_path: Path, journal_path: Path) -> Verdict:
         *_signals(orders),
         *_brackets(ledger, orders),
         *_positions(ledger, orders),
-        *_fills(ledger, orders),
+        *lost_fills(ledger, claims),
         *records(ledger, claims),
     ):
         faults[name].append(sentence)
@@ -84,15 +83,7 @@ def _positions(ledger: Ledger, orders: list[Order]) -> Faults:
             continue
         mine = sellers[order.client_order_id]
         held = _held(ledger, order, "entry").filled - sum(one.filled for one in mine)
-        if held < -_DUST:
+        if held < -DUST:
             yield "oversold", f"{order.client_order_id} sold {-held:g} more than it bought"
-        elif held > _DUST and not any(one.statuses and one.statuses[-1] in _STANDING for one in mine):
+        elif held > DUST and not any(one.statuses and one.statuses[-1] in _STANDING for one in mine):
             yield "naked", f"{order.client_order_id} holds {held:g} and no order stands to sell it"
-
-
-def _fills(ledger: Ledger, orders: list[Order]) -> Faults:
-    for order in orders:
-        for leg in order.legs:
-            filled = ledger.held[leg.ticket.order_ref].filled if leg.ticket.order_ref in ledger.held else 0.0
-            if abs(leg.executed - filled) > _DUST:
-                yield "lost_fill", f"{order.client_order_id} {leg.name}: {leg.executed:g} known, {filled:g} filled"

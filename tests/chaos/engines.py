@@ -20,9 +20,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
-from gateway_proxy.errors import ProxyError
 from tests.chaos.engine_judge import FAULTS, judge_engines
 from tests.chaos.judge import Verdict
+from tests.chaos.readiness import until_ready
 from tests.support.pair import Pair
 from tests.support.stack import LOCAL, ROOT
 
@@ -32,7 +32,6 @@ SPEED: Final = 30.0
 FLOW_S: Final = (1.0, 9.0)
 #: A round ends before the market's afternoon does: options of the day would expire.
 ROUND_BLOWS: Final = 25
-STUCK_S: Final = 45.0
 #: What an engine needs to close what its last life left open.
 SETTLE_S: Final = 60.0
 WEIGHTS: Final = {"proxy": 40, "scalp": 20, "reversion": 15, "proxy scalp reversion": 25}
@@ -51,7 +50,7 @@ class EngineArena:
 
     def start(self) -> None:
         self.pair.start()
-        self.until_ready()
+        until_ready(self.pair.client)
         for name in ENGINES:
             self._start(name)
 
@@ -79,21 +78,8 @@ class EngineArena:
             process.kill()
             process.wait()
             self._start(name)
-        self.until_ready()
+        until_ready(self.pair.client)
         return time.monotonic() - began
-
-    def until_ready(self) -> None:
-        deadline = time.monotonic() + STUCK_S
-        while time.monotonic() < deadline:
-            try:
-                with self.pair.client() as client:
-                    status = client.request("status", timeout_s=3.0)
-                    if status["state"] == "ready" and not status["orders"]["not_ready"]:
-                        return
-            except ProxyError:
-                pass
-            time.sleep(0.05)
-        raise TimeoutError(f"not ready within {STUCK_S:.0f} s")
 
     def settled(self) -> Verdict:
         """The judgement as soon as it is clean, or the last one: an engine between two orders is not a fault."""
@@ -111,7 +97,9 @@ def play(seed: int, tally: dict[str, Any]) -> None:
     arena, dice, stuck = EngineArena(directory), random.Random(seed), ""
     try:
         arena.start()
-        for _ in range(min(ROUND_BLOWS, tally["wanted"])):
+        for _ in range(ROUND_BLOWS):
+            if tally["kills"].total() >= tally["wanted"]:
+                break
             time.sleep(dice.uniform(*FLOW_S))
             names = tuple(dice.choices(tuple(WEIGHTS), tuple(WEIGHTS.values()))[0].split())
             took_s = arena.strike(names)
@@ -150,7 +138,7 @@ def main() -> int:
         if tally["faults"]["stuck"]:
             break
     wrong = [f"{name}: {sentence}" for name, sentences in tally["faults"].items() for sentence in sentences]
-    print(f"  seed {options.seed}, slowest proxy {max(tally['ready_s'])} s; {dict(tally['counts'])}")
+    print(f"  seed {options.seed}, slowest proxy {max(tally['ready_s'], default=0.0)} s; {dict(tally['counts'])}")
     for line in [f"FAULT {one}" for one in wrong] + [f"files: {place}" for place in tally["files"]]:
         print(f"  {line}")
     return 1 if wrong else 0

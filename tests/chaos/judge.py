@@ -26,6 +26,8 @@ FAULTS: Final = (
     "duplicate", "lost_acknowledgement", "false_no", "lost_fill", "wrong_end", "wrong_price", "stuck", "halted",
     "journal", "pacing",
 )  # fmt: skip
+#: Quantities that differ by no more are equal.
+DUST: Final = 1e-9
 _LIVE: Final = frozenset({"PendingSubmit", "PreSubmitted", "Submitted", "Filled"})
 _ENDED: Final = frozenset({"Filled", "Cancelled", "ApiCancelled", "Inactive"})
 
@@ -38,7 +40,7 @@ class Held:
     order_ids: set[int] = field(default_factory=set)
     statuses: list[str] = field(default_factory=list)
     filled: float = 0.0
-    limit_price: float | None = None
+    price: float | None = None
 
     @property
     def lived(self) -> bool:
@@ -76,7 +78,7 @@ class Ledger:
         held.perm_ids.add(row["perm_id"])
         held.order_ids.add(row["order_id"])
         held.statuses.append(row["status"])
-        held.limit_price = row.get("limit_price")
+        held.price = row.get("limit_price") or row.get("aux_price")
 
 
 @dataclass(slots=True)
@@ -125,8 +127,9 @@ def judge(
         *doubled(ledger),
         *_repeated(ledger, wishes, entries),
         *_answers(ledger, claims, wishes, entries),
-        *_prices(ledger, claims, wishes, entries),
+        *_prices(ledger, claims, wishes),
         *_ends(ledger, claims),
+        *lost_fills(ledger, claims),
         *records(ledger, claims),
     ):
         faults[name].append(sentence)
@@ -193,21 +196,23 @@ def _answers(ledger: Ledger, claims: Claims, wishes: list[Wish], entries: dict[s
             yield "stuck", f"{wish.ref} has no answer: {wish.answers}"
 
 
-def _prices(ledger: Ledger, claims: Claims, wishes: list[Wish], entries: dict[str, str]) -> Faults:
-    """An entry stands where the last clear answer put it, at the Gateway and in the journal."""
+def _prices(ledger: Ledger, claims: Claims, wishes: list[Wish]) -> Faults:
+    """Every leg stands where the last clear answer put it, at the Gateway and in the journal."""
     for wish in wishes:
-        held, order = ledger.held.get(entries[wish.ref]), claims.register.orders.get(wish.ref)
-        if held is None or entries[wish.ref] in ledger.forgotten:
-            continue
-        allowed = wish.may_stand_at
-        if held.limit_price not in allowed:
-            yield "wrong_price", f"{wish.ref} is at {held.limit_price} at the Gateway, answered {wish.moves}"
-        if order is not None and order.entry.ticket.limit_price not in allowed:
-            yield "wrong_price", f"{wish.ref} is at {order.entry.ticket.limit_price} in the journal: {wish.moves}"
+        order = claims.register.orders.get(wish.ref)
+        for leg in order.legs if order is not None else ():
+            if leg.name not in wish.legs or leg.ticket.order_ref in ledger.forgotten:
+                continue
+            allowed, held = wish.may_stand_at(leg.name), ledger.held.get(leg.ticket.order_ref)
+            if held is not None and held.price not in allowed:
+                yield "wrong_price", f"{wish.ref} {leg.name} is at {held.price} at the Gateway, answered {wish.moves}"
+            claimed = leg.ticket.stop_price if leg.name == "stop_loss" else leg.ticket.limit_price
+            if held is not None and claimed not in allowed:
+                yield "wrong_price", f"{wish.ref} {leg.name} is at {claimed} in the journal: {wish.moves}"
 
 
 def _ends(ledger: Ledger, claims: Claims) -> Faults:
-    """The journal's end of every leg is the Gateway's, and it knows every fill."""
+    """The journal's end of every leg is the Gateway's."""
     for order in claims.register.orders.values():
         for leg in order.legs:
             reference = leg.ticket.order_ref
@@ -216,12 +221,19 @@ def _ends(ledger: Ledger, claims: Claims) -> Faults:
             held = ledger.held.get(reference)
             if held is None or reference in ledger.forgotten:
                 continue
-            if abs(leg.executed - held.filled) > 1e-9:
-                yield "lost_fill", f"{order.client_order_id} {leg.name}: {leg.executed:g} known, {held.filled:g} filled"
             if held.statuses and held.statuses[-1] not in _ENDED:
                 yield "stuck", f"{order.client_order_id} {leg.name} is {held.statuses[-1]} at the Gateway"
             if wrong := _wrong_end(order, leg.state, held):
                 yield "wrong_end", f"{order.client_order_id} {leg.name}: {wrong}"
+
+
+def lost_fills(ledger: Ledger, claims: Claims) -> Faults:
+    """The journal knows every fill, and no other."""
+    for order in claims.register.orders.values():
+        for leg in order.legs:
+            filled = ledger.held[leg.ticket.order_ref].filled if leg.ticket.order_ref in ledger.held else 0.0
+            if abs(leg.executed - filled) > DUST and leg.ticket.order_ref not in ledger.forgotten:
+                yield "lost_fill", f"{order.client_order_id} {leg.name}: {leg.executed:g} known, {filled:g} filled"
 
 
 def _wrong_end(order: Order, state: State, held: Held) -> str:

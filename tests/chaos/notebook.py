@@ -13,21 +13,24 @@ from typing import Any, Final, Self
 
 #: Answers after which a signal may be tried again under a new id: nothing lives and nothing will.
 DEFINITE_NO: Final = frozenset({"refused", "rejected", "expired", "not_placed"})
+#: The argument that is the price of each leg; a stop's is its trigger.
+PRICES: Final = {"entry": "limit_price", "take_profit": "take_profit", "stop_loss": "stop_loss"}
 #: Answers that leave the question open.
 OPEN_ANSWERS: Final = frozenset({"", "unknown", "lost"})
 
 
 @dataclass(slots=True)
 class Move:
-    """One price the trader wanted its entry moved to, and the answer; "" when none came."""
+    """One price the trader wanted a leg moved to, and the answer; "" when none came."""
 
-    limit_price: float
+    leg: str
+    price: float
     answer: str = ""
 
 
 @dataclass(slots=True)
 class Wish:
-    """One order the trader wanted. `answers`: everything it was told about it, in order; `moves`: of its entry."""
+    """One order the trader wanted. `answers`: everything it was told about it, in order; `moves`: of all its legs."""
 
     ref: str
     signal: int
@@ -49,14 +52,19 @@ class Wish:
         return self.answer in OPEN_ANSWERS
 
     @property
-    def may_stand_at(self) -> set[float]:
-        """Every limit price at which its entry may be found: a move without a clear answer happened or did not."""
-        prices = {self.args["limit_price"]}
+    def legs(self) -> tuple[str, ...]:
+        return tuple(leg for leg, price in PRICES.items() if price in self.args)
+
+    def may_stand_at(self, leg: str) -> set[float]:
+        """Every price at which this leg may be found: a move without a clear answer happened or did not."""
+        prices = {self.args[PRICES[leg]]}
         for move in self.moves:
+            if move.leg != leg:
+                continue
             if move.answer == "accepted":
-                prices = {move.limit_price}
+                prices = {move.price}
             elif move.answer not in DEFINITE_NO:
-                prices.add(move.limit_price)
+                prices.add(move.price)
         return prices
 
     @property
@@ -78,7 +86,7 @@ def read(path: Path) -> list[Wish]:
             case "answer":
                 wishes[row["ref"]].answers.append(row["state"])
             case "move":
-                wishes[row["ref"]].moves.append(Move(row["limit_price"]))
+                wishes[row["ref"]].moves.append(Move(row["leg"], row["price"]))
             case "moved":
                 wishes[row["ref"]].moves[-1].answer = row["state"]
             case "ended":
@@ -111,9 +119,9 @@ class Notebook:
         wish.answers.append(state)
         self._write(event="answer", ref=wish.ref, state=state, reason=reason)
 
-    def move(self, wish: Wish, limit_price: float) -> None:
-        wish.moves.append(Move(limit_price))
-        self._write(event="move", ref=wish.ref, limit_price=limit_price)
+    def move(self, wish: Wish, leg: str, price: float) -> None:
+        wish.moves.append(Move(leg, price))
+        self._write(event="move", ref=wish.ref, leg=leg, price=price)
 
     def moved(self, wish: Wish, state: str, reason: str = "") -> None:
         """The answer to its latest move."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from gateway_proxy.core.effects import Append
 from gateway_proxy.core.identifiers import order_reference
 from gateway_proxy.journal import Journal
 from tests.chaos.engine_judge import judge_engines
+from tests.chaos.program import tally_of
 from tests.gateway_proxy.core.order_world import OrderWorld, bracket
-from tests.support.stack import ROOT
 
 SIGNAL = "SPY-20260615-1101-B"
 NAME = f"{SIGNAL}-aaaaaaaaaa"
@@ -115,14 +114,8 @@ def test_a_fill_the_journal_does_not_know_is_lost(evidence):
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and needs SIGKILL as Linux has it")
 def test_six_kills_of_real_engines_double_and_tear_nothing(tmp_path):
     """Whole brackets or none, each signal once, nothing held without a seller."""
-    out = tmp_path / "engines.json"
+    tally = tally_of("tests.chaos.engines", tmp_path / "engines.json", "--kills", "6", "--seed", "3")
 
-    command = ["--kills", "6", "--seed", "3", "--out", str(out)]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.chaos.engines", *command], cwd=ROOT, capture_output=True, text=True
-    )
-
-    assert done.returncode == 0, done.stdout + done.stderr
-    tally = json.loads(out.read_text())
     assert sum(tally["kills"].values()) >= 6
-    assert tally["counts"]["brackets_at_gateway"] > 0
+    assert not any(tally["faults"].values())
+    assert tally["counts"]["brackets"] > 0

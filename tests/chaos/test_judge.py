@@ -15,7 +15,7 @@ from gateway_proxy.core.identifiers import order_reference
 from gateway_proxy.journal import Journal
 from tests.chaos.judge import FAULTS, judge
 from tests.chaos.notebook import Notebook, Wish
-from tests.gateway_proxy.core.order_world import OrderWorld, single
+from tests.gateway_proxy.core.order_world import OrderWorld, bracket, single
 
 ACCOUNT = "DU1"
 REFERENCE = order_reference("p1", ACCOUNT, "entry")
@@ -32,7 +32,7 @@ class Evidence:
         self.records: list[Append] = [Append(row["kind"], row["client_order_id"], row["body"]) for row in world.journal]
         self.rows: list[dict[str, Any]] = [self.order("Submitted"), self.order("Cancelled")]
         self.wishes = [(Wish("p1", 1, 1, "place", {"limit_price": 10.0}), ["lost", "accepted"])]
-        self.moves: list[tuple[float, str]] = []
+        self.moves: list[tuple[str, float, str]] = []
 
     @staticmethod
     def order(status: str, **facts: Any) -> dict[str, Any]:
@@ -50,8 +50,8 @@ class Evidence:
                 notebook.wish(wish)
                 for answer in answers:
                     notebook.answer(wish, answer)
-            for price, answer in self.moves:
-                notebook.move(self.wishes[0][0], price)
+            for leg, price, answer in self.moves:
+                notebook.move(self.wishes[0][0], leg, price)
                 if answer:
                     notebook.moved(self.wishes[0][0], answer)
         verdict = judge(ledger, journal, notes, settled=settled, account=ACCOUNT)
@@ -154,7 +154,36 @@ def test_a_halt_that_nothing_explains_is_a_fault(evidence):
 )
 def test_an_entry_must_stand_where_the_last_clear_answer_put_it(evidence, answer, stands_at, found):
     """A yes moved it, a no did not; without either both prices are lawful, and no third one is."""
-    evidence.moves = [(9.5, answer)]
+    evidence.moves = [("entry", 9.5, answer)]
     evidence.rows[-1] = evidence.order("Cancelled", limit_price=stands_at)
 
     assert evidence.faults() == found
+
+
+@pytest.mark.parametrize(
+    ("answer", "stop_at_gateway", "found"),
+    [
+        ("refused", 9.0, set()),
+        ("refused", 8.9, {"wrong_price"}),  # moved, although the answer was a definite no
+        ("lost", 8.9, set()),
+        ("lost", 8.8, {"wrong_price"}),
+        ("accepted", 8.9, {"wrong_price"}),  # the journal has not heard of it
+    ],
+)
+def test_an_exit_must_stand_where_the_last_clear_answer_put_it(tmp_path, answer, stop_at_gateway, found):
+    """Each leg by its own price: a stop by its trigger."""
+    evidence = Evidence(tmp_path)
+    world = OrderWorld().start()
+    world.ask("order.bracket", bracket("b1"))
+    evidence.records = [Append(row["kind"], row["client_order_id"], row["body"]) for row in world.journal]
+    prices: dict[str, dict[str, float | None]] = {"entry": {"limit_price": 10.0}, "take_profit": {"limit_price": 11.0}}
+    prices["stop_loss"] = {"limit_price": None, "aux_price": stop_at_gateway}
+    evidence.rows = [
+        evidence.order("Submitted", order_ref=order_reference("b1", ACCOUNT, leg), order_id=n, perm_id=500 + n) | facts
+        for n, (leg, facts) in enumerate(prices.items(), 1)
+    ]
+    args = {"limit_price": 10.0, "take_profit": 11.0, "stop_loss": 9.0}
+    evidence.wishes = [(Wish("b1", 1, 1, "bracket", args), ["accepted"])]
+    evidence.moves = [("stop_loss", 8.9, answer)]
+
+    assert evidence.faults() - {"stuck"} == found

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 
 import pytest
 
-from tests.chaos.arena import ROOT
+from tests.chaos.program import tally_of
 
 
 @pytest.mark.slow
@@ -17,13 +15,8 @@ from tests.chaos.arena import ROOT
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a fork server and SIGSTOP as Linux has them")
 def test_ten_kills_double_lose_and_block_nothing(tmp_path):
     """0 duplicates, 0 lost acknowledgements, 0 stuck, and the tally says what was done."""
-    out = tmp_path / "chaos.json"
+    tally = tally_of("tests.chaos", tmp_path / "chaos.json", "--kills", "8", "--round", "14", "--seed", "7")
 
-    command = ["--kills", "8", "--round", "14", "--seed", "7", "--out", str(out)]
-    done = subprocess.run([sys.executable, "-m", "tests.chaos", *command], cwd=ROOT, capture_output=True, text=True)
-
-    assert done.returncode == 0, done.stdout + done.stderr
-    tally = json.loads(out.read_text())
     assert tally["sigkills"] >= 8
     assert set(tally["faults"].values()) == {0}
     assert tally["counts"]["accepted"] > 0

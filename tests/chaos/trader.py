@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from gateway_proxy import Client, OrderReply, Quote
 from gateway_proxy.errors import ProxyError, Refused
-from tests.chaos.notebook import DEFINITE_NO, Notebook, Wish, read
+from tests.chaos.notebook import DEFINITE_NO, PRICES, Notebook, Wish, read
 
 ENGINE: Final = "chaos"
 SYMBOLS: Final = (
@@ -24,7 +24,7 @@ SYMBOLS: Final = (
 ATTEMPTS_MAX: Final = 3
 #: Accepted orders that are left alone; the oldest is cancelled when there are more.
 LIVE_MAX: Final = 8
-#: How often one entry is moved.
+#: How often the legs of one order are moved.
 MOVES_MAX: Final = 4
 PAUSE_S: Final = 0.01
 #: A quote is good enough to price an order for this long.
@@ -113,14 +113,16 @@ class Trader:
             self._notebook.answer(wish, reply.state, reply.reason)
 
     def move(self, wish: Wish) -> None:
-        """Move the entry a little further from the market; what came of it is asked for by nobody but the judge."""
+        """Move one leg a little further from the market; what came of it is asked for by nobody but the judge."""
         if len(wish.moves) >= MOVES_MAX:
             return
-        away = -1 if wish.args["action"] == "BUY" else 1
-        price = round(wish.args["limit_price"] + away * 0.01 * (len(wish.moves) + 1), 2)
-        self._notebook.move(wish, price)
+        leg = self._dice.choice(wish.legs)
+        away = (-1 if wish.args["action"] == "BUY" else 1) * (-1 if leg == "take_profit" else 1)
+        price = round(wish.args[PRICES[leg]] + away * 0.01 * (len(wish.moves) + 1), 2)
+        self._notebook.move(wish, leg, price)
+        wanted = {"stop_price" if leg == "stop_loss" else "limit_price": price}
         try:
-            reply = self._client.modify(wish.ref, limit_price=price, timeout_s=6.0)
+            reply = self._client.modify(wish.ref, leg=leg, timeout_s=6.0, **wanted)
         except Refused as error:
             self._notebook.moved(wish, error.code, str(error))
         except ProxyError as error:
