@@ -23,6 +23,7 @@ from gateway_sim.desk_streams import StreamsDesk
 from gateway_sim.effects import Close, Effect, PauseReading, Record, ResumeReading, Send
 from gateway_sim.fault_desk import FaultDesk
 from gateway_sim.floor import Handler, open_floor
+from gateway_sim.ledger import asked_for
 from gateway_sim.limits import Breach
 from gateway_sim.line_gate import LineGate
 from gateway_sim.lines import Lines
@@ -311,7 +312,8 @@ class Gateway:
             floor.error(session, -1, 320, f"Error reading request. {error.reason}", kind)
             return
         number = getattr(request, "req_id", getattr(request, "order_id", None))
-        floor.ledger.record(floor.now, session.client_id, "request", kind=kind, req_id=number)
+        facts = asked_for(request)
+        floor.ledger.record(floor.now, session.client_id, "request", kind=kind, req_id=number, **facts)
         self.faults.count(kind)
         if floor.faults.is_on("api_hang_requests", floor.now):
             return

@@ -7,9 +7,14 @@ connect request answer violation order fill cancel fault disconnect.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 
+from gateway_sim.requests import HistoricalDataRequest, Request
+
 EVENTS = frozenset({"connect", "request", "answer", "violation", "order", "fill", "cancel", "fault", "disconnect"})
+CONTRACT_FACTS = ("symbol", "sec_type", "expiry", "strike", "right", "con_id")
+HISTORY_FACTS = ("bar_size", "duration", "keep_up_to_date")
 
 
 class Ledger:
@@ -27,3 +32,18 @@ class Ledger:
         line = {"t": round(now, 6), "client_id": client_id, "event": event}
         line.update({name: value for name, value in facts.items() if value is not None})
         self._write(json.dumps(line, separators=(",", ":"), ensure_ascii=True))
+
+
+def asked_for(request: Request) -> dict[str, object]:
+    """What a request line says besides its kind and id: enough to tell which of two requests is one too many.
+
+    The contract as the client wrote it, each part only if it was given: `symbol sec_type expiry strike right con_id`;
+    of historical data also `bar_size`, `duration` and `keep_up_to_date`.
+    """
+    named = getattr(request, "contract", request)
+    facts = {name: getattr(named, name, None) or None for name in CONTRACT_FACTS}
+    if facts["strike"] == math.inf:  # readable on the wire, and nothing JSON has a word for
+        facts["strike"] = None
+    if isinstance(request, HistoricalDataRequest):
+        facts |= {name: getattr(request, name) for name in HISTORY_FACTS}
+    return facts
