@@ -152,6 +152,8 @@ TABLE: Final[tuple[Row, ...]] = (
         lambda s: s.code(321, 10314, 10299, 10187) or s.code(162, words="invalid"),
     ),
     Row(V.SESSION_LOST, "no session; it is being restored", lambda s: s.socket is False),
+    # Last, because a refused order is no reason for missing bars: it is named when nothing else is wrong.
+    Row(V.REJECTED, "201 or 203: IB refused an order; its text says why", lambda s: s.code(201, 203)),
 )
 
 

@@ -75,6 +75,7 @@ CASES = (
     Case("slots_full", V.SLOTS_FULL, plays.six_streams),
     Case("lines_full", V.LINES_FULL),
     Case("read_only", V.READ_ONLY, plays.order),
+    Case("rejected", V.REJECTED, plays.order),
     Case("farm_down", V.FARM_DOWN),
     Case("farm_flap", V.FARM_DOWN, plays.at_once),
     Case("secdef_down", V.SECDEF_DOWN, plays.look_up),
@@ -85,6 +86,7 @@ CASES = (
     Case("entitlement", V.ENTITLEMENT),
     Case("delayed_data", V.DELAYED_DATA, plays.listen),
     Case("contract_unknown", V.CONTRACT_UNKNOWN, plays.ask_for_nonsense),
+    Case("no_data", V.NO_DATA, plays.ask_for_what_nobody_keeps),
 )
 
 

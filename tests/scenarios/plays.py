@@ -125,3 +125,11 @@ async def ask_for_nonsense(proxy: VirtualProxy, _world: World) -> None:
     await proxy.until("ready")
     proxy.ask("bars", 10.0, contract="NOSUCHTHING")
     await asyncio.sleep(5.0)
+
+
+async def ask_for_what_nobody_keeps(proxy: VirtualProxy, _world: World) -> None:
+    """Day bars of an option, of which IB has none."""
+    call = {"symbol": "SPY", "sec_type": "OPT", "last_trade_date": "20260618", "strike": 560.0, "right": "C"}
+    await proxy.until("ready")
+    proxy.ask("bars", 10.0, contract=call, size="1d", count=20)
+    await asyncio.sleep(5.0)

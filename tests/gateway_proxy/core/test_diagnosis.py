@@ -69,6 +69,8 @@ CAUSES: list[tuple[Verdict, Symptoms]] = [
     (Verdict.REJECTED, sick(told(321, "Historical data requested duration is invalid."), history=Ending.REFUSED)),
     (Verdict.SLOW_HISTORY, sick(history=Ending.SLOW)),
     (Verdict.SESSION_LOST, sick(socket=False, main=None)),
+    (Verdict.REJECTED, sick(told(201, "Order rejected - reason:margin"))),
+    (Verdict.SESSION_LOST, sick(told(201, "Order rejected - reason:margin"), socket=False, main=None)),
     (Verdict.OK, HEALTHY),
 ]
 
