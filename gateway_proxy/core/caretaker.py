@@ -78,11 +78,13 @@ class Caretaker:
         return True
 
     def cause_cleared(self, now: float) -> None:
-        """Something came back: resting breakers may try at once instead of waiting out their pause."""
+        """Something came back: resting breakers may try at once instead of waiting out their pause, and so does the
+        canary when history is in doubt."""
         farms = self._core.health.farms
         if farms.link_lost_at is None and not farms.down():
             for breaker in self._core.breakers.all():
                 breaker.cause_cleared(now)
+            self.canary.cause_cleared(now)
 
     def _outages(self) -> tuple[bool, bool]:
         """Whether bars and quotes cannot be expected now."""

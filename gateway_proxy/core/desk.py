@@ -191,6 +191,9 @@ class Desk:
         request = self._requests.pop(req_id, None)
         if request is None:
             return
+        if (breaker := self._breakers.of(request.request_class)) is not None:
+            # A probe that was withdrawn proves nothing, and the next one need not wait for its deadline.
+            breaker.ended(req_id, Verdict.CANCELLED, 0.0, now)
         if request.sent_at is None:
             self._scheduler.cancel(req_id)
             return

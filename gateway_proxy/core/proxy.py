@@ -151,7 +151,7 @@ class ProxyCore(Parts):
         self.findings.record(request_class, outcome, now)
         self.witness.ended(request_class, outcome, now)
         if request_class in HISTORY_CLASSES:
-            self.caretaker.canary.seen(outcome.verdict, now)
+            self.caretaker.canary.seen(outcome, now)
 
     # ------------------------------------------------------------ the session
 

@@ -13,7 +13,7 @@ from gateway_proxy.core.breaker import Breakers, BreakerSettings
 from gateway_proxy.core.desk import FIRST_REQUEST_ID, Desk, Outcome
 from gateway_proxy.core.scheduler import Keys, Lane, PacingSettings, RequestClass, Scheduler
 from gateway_proxy.core.verdict import Verdict
-from gateway_proxy.errors import PacingDelayed, QueueFull
+from gateway_proxy.errors import BreakerOpen, PacingDelayed, QueueFull
 
 SPY = Contract("SPY", con_id=1)
 
@@ -133,6 +133,27 @@ def test_unanswered_request_ends_once_and_a_late_answer_is_counted(bench: Bench)
 
     assert bench.verdicts() == [Verdict.HISTORY_SILENT]
     assert (bench.desk.strays, bench.desk.next_timer()) == (1, None)
+
+
+def test_a_withdrawn_probe_makes_room_for_the_next(bench: Bench):
+    """Half open: the one admitted request is closed by its caller; the next is admitted at once, not after 30 s."""
+    for _ in range(BreakerSettings().fail_max):
+        bench.contract()
+        bench.pump()
+        bench.advance(10.0)
+    with pytest.raises(BreakerOpen):
+        bench.contract()
+    bench.advance(11.0)
+    probe = bench.contract()
+    bench.pump()
+    with pytest.raises(BreakerOpen):
+        bench.contract()
+
+    bench.desk.close(probe, bench.now)
+
+    assert bench.contract() > probe
+    with pytest.raises(BreakerOpen):
+        bench.contract()
 
 
 def test_request_that_expires_in_the_queue_is_never_sent(bench: Bench):

@@ -279,6 +279,75 @@ def test_silent_history_is_noticed_without_any_user_and_heals(world):
     assert world.core.health.state.value == "ready"
 
 
+def swallow_the_next_canary(world: CoreWorld, broken: tuple[int, str], healed: tuple[int, str]) -> None:
+    """Let time pass until the canary is out, and break something before it is answered, for three seconds."""
+    before = len(world.sent(fx.RequestHistory))
+    while len(world.sent(fx.RequestHistory)) == before:
+        world.advance(0.01)
+    world.gateway.mute.add(fx.RequestHistory)
+    world._agenda.clear()
+    world.error(-1, *broken)
+    world.advance(3.0)
+    world.gateway.mute.clear()
+    world.error(-1, *healed)
+
+
+@pytest.mark.parametrize(("broken", "healed"), [(HMDS_BROKEN, HMDS_OK), (LOST, KEPT)])
+def test_canaries_swallowed_by_outages_do_not_make_history_silent(broken, healed):
+    """Two in a row are lost to farms that broke for 3 s and came back: the session is ready then, and stays so."""
+    world = world_with(recovery=RecoverySettings())
+    for _ in range(2):
+        swallow_the_next_canary(world, broken, healed)
+        world.advance(25.0)
+    world.advance(300.0)
+
+    told = {body["verdict"] for body in world.on("health/gateway/", "health") if body["state"] == "degraded"}
+    assert "history_silent" not in told
+    assert world.core.health.state.value == "ready"
+
+
+def test_requests_swallowed_by_one_outage_do_not_make_history_silent(world):
+    """Three callers lose their answers to one flap; when their time is up the farm is long back and history lives."""
+    world.gateway.mute.add(fx.RequestHistory)
+    numbers = [world.ask("bars", contract=symbol, count=77) for symbol in ("SPY", "QQQ", "AAPL")]
+    world.advance(1.0)
+    world.error(-1, *HMDS_BROKEN)
+    world.advance(3.0)
+    world.error(-1, *HMDS_OK)
+    world.advance(30.0)
+
+    assert [world.failure(number).verdict for number in numbers] == ["farm_down"] * 3
+    assert world.core.health.state.value == "ready"
+
+
+def test_silent_history_is_tried_at_once_when_a_farm_comes_back(world):
+    """The canary that the flap swallowed is not waited for: ready within seconds of the good news, not after 50 s."""
+    world = world_with(recovery=RecoverySettings())
+    world.gateway.mute.add(fx.RequestHistory)
+    world.advance(420.0)
+    sick = world.core.health.verdict.value
+    swallow_the_next_canary(world, HMDS_BROKEN, HMDS_OK)
+    world.advance(4.0)
+
+    assert sick == "history_silent"
+    assert world.core.health.state.value == "ready"
+
+
+def test_a_storm_of_good_news_about_silent_history_costs_few_canaries(world):
+    """History stays silent while a farm flaps each second for a minute: at most one canary in five seconds."""
+    world = world_with(recovery=RecoverySettings())
+    world.gateway.mute.add(fx.RequestHistory)
+    world.advance(420.0)
+    before = len(world.sent(fx.RequestHistory))
+    for _ in range(60):
+        world.error(-1, *HMDS_BROKEN)
+        world.advance(0.5)
+        world.error(-1, *HMDS_OK)
+        world.advance(0.5)
+
+    assert 1 <= len(world.sent(fx.RequestHistory)) - before <= 13
+
+
 # ------------------------------------------------------------ windows, account, escalation
 
 
