@@ -16,6 +16,7 @@ from gateway_proxy.core.health import (
     HealthSettings,
     Turn,
 )
+from gateway_proxy.core.rules import PacingSettings, message_ceilings
 from gateway_proxy.core.verdict import Verdict
 
 SETTINGS = HealthSettings(probe_interval_s=2, probe_timeout_s=1, drop_after_s=10, synchronize_timeout_s=20)
@@ -24,9 +25,9 @@ SETTINGS = HealthSettings(probe_interval_s=2, probe_timeout_s=1, drop_after_s=10
 class Watch:
     """A health machine with its clock in hand; probes are sent as soon as they are due."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: HealthSettings = SETTINGS) -> None:
         self.now = 0.0
-        self.health = GatewayHealth(SETTINGS, 1.0, 8.0, self.now)
+        self.health = GatewayHealth(settings, 1.0, 8.0, self.now)
         self.effects: list[fx.Effect] = []
         self.probes: list[float] = []
 
@@ -144,6 +145,27 @@ def test_silent_gateway_is_degraded_then_dropped_and_dialled_again(watch: Watch)
     watch.health.session_closed("dropped", watch.now)
     watch.advance(1.0)
     assert (watch.health.state, watch.dials()) == (GatewayState.CONNECTING, dialled + 1)
+
+
+@pytest.mark.parametrize("percent", range(0, 100, 10))
+def test_by_default_a_stop_at_any_moment_is_noticed_well_within_three_seconds(percent: int):
+    """Wherever in the probe cycle the Gateway stops: half a second of the promise is left to a busy machine."""
+    settings = HealthSettings()
+    watch = Watch(settings).ready()
+    watch.advance(percent / 100 * settings.probe_interval_s)
+    stopped = watch.now
+
+    while watch.health.state is GatewayState.READY:
+        watch.advance(0.01)
+
+    assert watch.now - stopped <= 2.5 + 0.02
+
+
+def test_by_default_probes_take_a_trifle_of_the_message_budget():
+    """Of the messages a second that IB allows, at most one in fifty asks for the time."""
+    most_per_s = message_ceilings(PacingSettings())[0]
+
+    assert 1 / HealthSettings().probe_interval_s <= most_per_s / 50
 
 
 def test_mute_gateway_before_ready_keeps_no_timer_spinning(watch: Watch):
