@@ -6,7 +6,6 @@ pass the caps on opening, so that a limit never locks a trader into a position.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Annotated, ClassVar, Final, Literal
@@ -15,8 +14,7 @@ from annotated_types import Ge, Gt, Lt
 
 from gateway_proxy.bus.messages import AccountValues, Action, Contract, Quote
 from gateway_proxy.core.day import Day
-
-MINUTE_S: Final = 60.0
+from gateway_proxy.core.last_minute import LastMinute
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +189,8 @@ class Risk:
             *(Scope(f"account {name}", caps, account=name) for name, caps in settings.accounts.items()),
             *(Scope(f"engine {name}", caps, engine=name) for name, caps in settings.engines.items()),
         )
-        #: (when, engine, account) of the last minute; bounded by the caps themselves.
-        self._entries: deque[tuple[float, str, str]] = deque(maxlen=10_000)
-        self._cancels: deque[tuple[float, str, str]] = deque(maxlen=10_000)
+        self._entries = LastMinute()
+        self._cancels = LastMinute()
 
     def refusal(self, ask: Ask, book: Book, now: float, *, counted: bool = False) -> str | None:
         """Why this order may not go, naming limit, value and cap; None if it may.
@@ -209,10 +206,10 @@ class Risk:
         return self._rate("max_cancels_per_minute", self._cancels, engine, account, now)
 
     def entered(self, engine: str, account: str, now: float) -> None:
-        self._entries.append((now, engine, account))
+        self._entries.add(engine, account, now)
 
     def cancelled(self, engine: str, account: str, now: float) -> None:
-        self._cancels.append((now, engine, account))
+        self._cancels.add(engine, account, now)
 
     def scopes_of(self, engine: str, account: str) -> Iterator[Scope]:
         """The caps that bind an order of this engine on this account."""
@@ -329,16 +326,12 @@ class Risk:
         unrealized = book.account.unrealized_pnl or 0.0
         return result - unrealized + min(unrealized, at_stops)
 
-    def _rate(
-        self, limit: str, log: deque[tuple[float, str, str]], engine: str, account: str, now: float
-    ) -> str | None:
-        while log and log[0][0] <= now - MINUTE_S:
-            log.popleft()
+    def _rate(self, limit: str, recent: LastMinute, engine: str, account: str, now: float) -> str | None:
         for scope in self._scopes:
             cap = getattr(scope.caps, limit)
             if cap is None or not scope.covers(engine, account):
                 continue
-            count = 1 + sum(1 for _, *whom in log if scope.covers(*whom))
+            count = 1 + recent.count(scope.covers, now)
             if count > cap:
                 return _over(limit, scope.name, count, cap)
         return None
