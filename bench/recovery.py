@@ -1,107 +1,174 @@
-"""How soon trouble is noticed and over, on a real simulator and a real proxy: one JSON line per kind of trouble.
+"""How soon trouble is noticed and over, on a real simulator and a real proxy: `python -m bench.recovery --rounds 60`.
 
-Detection is from the blow to the first message on `health/gateway/` that is not ready; recovery from the end of the
-trouble to the first that is ready again. Times are in milliseconds, over `ROUNDS` injections each.
+Each kind of trouble strikes at random moments of the probe cycle. Noticed is from the blow to the first message that
+tells of it; ready is from the end of the trouble to the first that says that all is well again. Times are those of an
+ordinary subscriber. Each blow is judged alone: the pause that a session owes after its third trouble within a minute
+(`[health] calm_s`) is left out. Everything is imported before the first blow, and one unmeasured blow warms it all up.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import random
 import signal
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from statistics import median
+from typing import Final
 
+from bench.recovery_figures import Promise, Sample, line, pauses
+from gateway_proxy.core.health import HealthSettings
 from tests.support.ear import Ear
 from tests.support.pair import Pair
 
-ROUNDS = 12
-TROUBLE = ("degraded", "disconnected", "connecting", "synchronizing")
-#: The session settles before the next blow, and its back-off starts afresh.
-QUIET_S = 1.5
+#: Of the short form, `python -m bench recovery`.
+ROUNDS: Final = 6
+SEED: Final = 1
+SESSION: Final = "health/gateway/"
+#: A stream may be asked for again at once only if the same was not asked for in the last 15 s, so blows take turns.
+STREAMS: Final = tuple(f"bars/{symbol}/1min/" for symbol in ("SPY", "QQQ", "AAPL", "MSFT", "NVDA", "TSLA"))
+TROUBLE: Final = ("degraded", "disconnected", "connecting", "synchronizing")
+#: How long a killed Gateway is away before it is started again; starting takes about a second more.
+AWAY_S: Final = 0.5
+#: A window in which no session is ever troubled three times, so that none counts as flapping.
+ALONE: Final = "[health]\nflap_window_s = 0.1"
+
+Strike = Callable[[Pair], object]
+End = Callable[[Pair, float], float]
+Told = Callable[[Ear, float], float | None]
 
 
-def stop_and_go(pair: Pair) -> float:
-    """SIGSTOP for four seconds; returns when it could go on."""
+def told_of_trouble(ear: Ear, since: float) -> float | None:
+    return ear.state_since(since, *TROUBLE)
+
+
+def told_ready(ear: Ear, since: float) -> float | None:
+    return ear.state_since(since, "ready")
+
+
+def told_of_a_dead_stream(ear: Ear, since: float) -> float | None:
+    return _first_with("verdict", ear, since)
+
+
+def told_a_bar(ear: Ear, since: float) -> float | None:
+    return _first_with("start_ns", ear, since)
+
+
+def _first_with(field: str, ear: Ear, since: float) -> float | None:
+    return next((at for at, _, body in list(ear.heard) if at >= since and field in body), None)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of trouble.
+
+    strike: the blow.    end: called once the blow was noticed, with its moment; ends the trouble and returns when.
+    topics: what is listened to, in turn; the session when there are none.
+    """
+
+    strike: Strike
+    end: End
+    promise: Promise = Promise()
+    topics: tuple[str, ...] = ()
+    noticed: Told = told_of_trouble
+    ready: Told = told_ready
+
+
+def stop(pair: Pair) -> None:
     assert pair.simulator is not None
     os.kill(pair.simulator.pid, signal.SIGSTOP)
-    time.sleep(4.0)
+
+
+def go_on(pair: Pair, _struck: float) -> float:
+    assert pair.simulator is not None
     os.kill(pair.simulator.pid, signal.SIGCONT)
     return time.monotonic()
 
 
-def kill_and_restart(pair: Pair) -> float:
-    """SIGKILL, half a second later a new one; returns when it listens."""
-    pair.kill_simulator()
-    time.sleep(0.5)
+def start_again(pair: Pair, _struck: float) -> float:
+    """Returns when the new one listens."""
+    time.sleep(AWAY_S)
     return pair.start_simulator()
 
 
-def injected(name: str, lasts_s: float) -> Callable[[Pair], float]:
-    """A fault of the simulator; over when its time is."""
-
-    def blow(pair: Pair) -> float:
-        pair.inject(name, f"{lasts_s:g}" if lasts_s else None)
-        over = time.monotonic() + lasts_s
-        time.sleep(lasts_s)
-        return over
-
-    return blow
+def injected(name: str, lasts_s: float) -> tuple[Strike, End]:
+    """A fault of the simulator, over by itself when its time is."""
+    lasts = f"{lasts_s:g}" if lasts_s else None
+    return lambda pair: pair.inject(name, lasts), lambda _pair, struck: struck + lasts_s
 
 
-BLOWS: dict[str, Callable[[Pair], float]] = {
-    "stopped gateway": stop_and_go,
-    "killed gateway": kill_and_restart,
-    "closed socket": injected("socket_cut", 0.0),
-    "link lost, kept": injected("upstream_lost", 2.0),
-    "link lost, data lost": injected("data_lost", 2.0),
-    "farm flap": injected("farm_flap", 2.0),
-    "gateway restart": injected("restart", 2.0),
-}
+CLOSED: Final = Promise(noticed_s=0.2)
+KINDS: Final[dict[str, Kind]] = {
+    "stopped gateway": Kind(stop, go_on, Promise(noticed_s=3.0)),
+    "killed gateway": Kind(Pair.kill_simulator, start_again, Promise(noticed_s=0.2, ready_s=5.0)),
+    "closed socket": Kind(*injected("socket_cut", 0.0), CLOSED),
+    "gateway restart": Kind(*injected("restart", 2.0), CLOSED),
+    "link lost, kept": Kind(*injected("upstream_lost", 2.0)),
+    "link lost, data lost": Kind(*injected("data_lost", 2.0)),
+    "farm flap": Kind(*injected("farm_flap", 3.0)),
+    "ended stream": Kind(
+        *injected("keepup_dead", 0.0), topics=STREAMS, noticed=told_of_a_dead_stream, ready=told_a_bar
+    ),
+}  # fmt: skip
 
 
-def measure(pair: Pair, ear: Ear, blow: Callable[[Pair], float]) -> tuple[float, float]:
-    """(detection, recovery) of one blow in seconds."""
-    began = time.monotonic()
-    over = blow(pair)
-    pair.wait_until(lambda: ear.state_since(began, *TROUBLE), "trouble is noticed")
-    noticed = ear.state_since(began, *TROUBLE) or began
+def measure(pair: Pair, session: Ear, ear: Ear, kind: Kind) -> Sample:
+    """One blow. Raises AssertionError if it is not noticed, or not over, within the patience of `Pair`."""
+    pair.wait_until(lambda: session.newest_state() == "ready", "ready before the blow")
+    struck = time.monotonic()
+    kind.strike(pair)
+    pair.wait_until(lambda: kind.noticed(ear, struck), "trouble is noticed")
+    noticed = kind.noticed(ear, struck)
+    assert noticed is not None
+    over = kind.end(pair, struck)
+    pair.wait_until(lambda: kind.ready(ear, noticed), "all is well again")
+    ready = kind.ready(ear, noticed)
+    assert ready is not None
     # A short trouble may be over, as we see it, before the blow says that it is.
-    since = max(noticed, min(over, time.monotonic()))
-    pair.wait_until(lambda: ear.state_since(noticed, "ready"), "ready again")
-    ready = next(
-        (at for at, _, body in list(ear.heard) if at >= since and body.get("state") == "ready"), time.monotonic()
-    )
-    return noticed - began, max(0.0, ready - over)
+    return Sample(noticed - struck, max(0.0, ready - over))
 
 
-def figures(values_s: list[float]) -> dict[str, float]:
-    ordered = sorted(values_s)
-    p99 = ordered[round(0.99 * (len(ordered) - 1))]
-    return {
-        "min": round(ordered[0] * 1e3, 1), "median": round(median(ordered) * 1e3, 1), "p99": round(p99 * 1e3, 1),
-    }  # fmt: skip
+def samples(pair: Pair, session: Ear, kind: Kind, rounds: int, chance: random.Random) -> list[Sample]:
+    """The first blow is not measured: it finds code that has never run."""
+    taken: list[Sample] = []
+    for number, pause_s in enumerate(pauses(rounds + 1, HealthSettings().probe_interval_s, chance.uniform)):
+        with ExitStack() as stack:
+            ear = session
+            if kind.topics:
+                ear = stack.enter_context(Ear(pair.runtime, kind.topics[number % len(kind.topics)]))
+            pair.wait_until(partial(kind.ready, ear, 0.0), "well before the blow")
+            time.sleep(pause_s)
+            taken.append(measure(pair, session, ear, kind))
+    return taken[1:]
 
 
 def main() -> None:
-    rounds = int(os.environ.get("RECOVERY_ROUNDS", ROUNDS))
+    parser = argparse.ArgumentParser(prog="python -m bench.recovery", description=str(__doc__).partition("\n")[0])
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"all of {', '.join(KINDS)} when left out")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"blows of each kind ({ROUNDS})")
+    parser.add_argument("--seed", type=int, default=SEED, help=f"of the moments ({SEED})")
+    chosen = parser.parse_args()
+    unknown = [name for name in chosen.kinds if name not in KINDS]
+    if unknown or chosen.rounds < 1:
+        parser.error(
+            f"no kind {unknown[0]!r}; there are {', '.join(KINDS)}" if unknown else "--rounds must be positive"
+        )
     with tempfile.TemporaryDirectory(prefix="gp-bench-", dir="/tmp") as directory:
-        pair = Pair(Path(directory))
+        pair = Pair(Path(directory), more=ALONE)
         try:
             pair.start()
-            with Ear(pair.runtime, "health/gateway/") as ear:
-                pair.wait_until(lambda: ear.state_since(0.0, "ready"), "ready")
-                for name, blow in BLOWS.items():
-                    taken = []
-                    for _ in range(rounds):
-                        time.sleep(QUIET_S)
-                        taken.append(measure(pair, ear, blow))
-                    detection, recovery = (figures([pair_[side] for pair_ in taken]) for side in (0, 1))
-                    line = {"figure": name, "n": rounds, "unit": "ms", "detection": detection, "recovery": recovery}
-                    print(json.dumps(line), flush=True)
+            with Ear(pair.runtime, SESSION) as session:
+                for name in chosen.kinds or KINDS:
+                    # Of its own for each kind, so that a kind alone meets the same moments.
+                    chance = random.Random(f"{chosen.seed} {name}")
+                    taken = samples(pair, session, KINDS[name], chosen.rounds, chance)
+                    print(json.dumps(line(name, chosen.seed, taken, KINDS[name].promise)), flush=True)
         finally:
             pair.close()
 

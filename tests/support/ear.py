@@ -50,6 +50,11 @@ class Ear:
             None,
         )  # fmt: skip
 
+    def newest_state(self) -> str | None:
+        """The session state that was published last; None before the first."""
+        states = (body.get("state") for _, topic, body in reversed(list(self.heard)) if topic == "health/gateway/")
+        return next(states, None)
+
     def finished_bars(self, topic: str) -> list[int]:
         """Start times of the finished bars, as they came."""
         return [_start_of(body) for _, name, body in list(self.heard) if name == topic and _is_complete(body)]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway_proxy import Client, ProxyError
+from gateway_sim.control import send_command
 from tests.support.stack import ROOT, free_port
 
 PATIENCE_S = 40.0
@@ -117,8 +118,6 @@ class Pair:
     def inject(self, name: str, lasts: str | None = None, **parameters: object) -> None:
         words = [f"for={lasts}"] if lasts else []
         words += [f"{key}={value}" for key, value in parameters.items()]
-        from gateway_sim.control import send_command
-
         answer = send_command("127.0.0.1", self.control, " ".join(["inject", name, *words]))
         assert answer.startswith("ok"), answer
 
