@@ -34,13 +34,14 @@ SESSION: Final = "health/gateway/"
 #: A stream may be asked for again at once only if the same was not asked for in the last 15 s, so blows take turns.
 STREAMS: Final = tuple(f"bars/{symbol}/1min/" for symbol in ("SPY", "QQQ", "AAPL", "MSFT", "NVDA", "TSLA"))
 TROUBLE: Final = ("degraded", "disconnected", "connecting", "synchronizing")
-#: How long a killed Gateway is away before it is started again; starting takes about a second more.
-AWAY_S: Final = 0.5
+#: A killed Gateway is started again after at most so long, at random: it then listens anywhere between two dials, which
+#: are 2 s apart in the end (`retry_max_s` of `Pair`).
+AWAY_MAX_S: Final = 4.0
 #: A window in which no session is ever troubled three times, so that none counts as flapping.
 ALONE: Final = "[health]\nflap_window_s = 0.1"
 
 Strike = Callable[[Pair], object]
-End = Callable[[Pair, float], float]
+End = Callable[[Pair, float, random.Random], float]
 Told = Callable[[Ear, float], float | None]
 
 
@@ -85,22 +86,22 @@ def stop(pair: Pair) -> None:
     os.kill(pair.simulator.pid, signal.SIGSTOP)
 
 
-def go_on(pair: Pair, _struck: float) -> float:
+def go_on(pair: Pair, _struck: float, _chance: random.Random) -> float:
     assert pair.simulator is not None
     os.kill(pair.simulator.pid, signal.SIGCONT)
     return time.monotonic()
 
 
-def start_again(pair: Pair, _struck: float) -> float:
+def start_again(pair: Pair, _struck: float, chance: random.Random) -> float:
     """Returns when the new one listens."""
-    time.sleep(AWAY_S)
+    time.sleep(chance.uniform(0.0, AWAY_MAX_S))
     return pair.start_simulator()
 
 
 def injected(name: str, lasts_s: float) -> tuple[Strike, End]:
     """A fault of the simulator, over by itself when its time is."""
     lasts = f"{lasts_s:g}" if lasts_s else None
-    return lambda pair: pair.inject(name, lasts), lambda _pair, struck: struck + lasts_s
+    return lambda pair: pair.inject(name, lasts), lambda _pair, struck, _chance: struck + lasts_s
 
 
 CLOSED: Final = Promise(noticed_s=0.2)
@@ -118,7 +119,7 @@ KINDS: Final[dict[str, Kind]] = {
 }  # fmt: skip
 
 
-def measure(pair: Pair, session: Ear, ear: Ear, kind: Kind) -> Sample:
+def measure(pair: Pair, session: Ear, ear: Ear, kind: Kind, chance: random.Random) -> Sample:
     """One blow. Raises AssertionError if it is not noticed, or not over, within the patience of `Pair`."""
     pair.wait_until(lambda: session.newest_state() == "ready", "ready before the blow")
     struck = time.monotonic()
@@ -126,7 +127,7 @@ def measure(pair: Pair, session: Ear, ear: Ear, kind: Kind) -> Sample:
     pair.wait_until(lambda: kind.noticed(ear, struck), "trouble is noticed")
     noticed = kind.noticed(ear, struck)
     assert noticed is not None
-    over = kind.end(pair, struck)
+    over = kind.end(pair, struck, chance)
     pair.wait_until(lambda: kind.ready(ear, noticed), "all is well again")
     ready = kind.ready(ear, noticed)
     assert ready is not None
@@ -144,7 +145,7 @@ def samples(pair: Pair, session: Ear, kind: Kind, rounds: int, chance: random.Ra
                 ear = stack.enter_context(Ear(pair.runtime, kind.topics[number % len(kind.topics)]))
             pair.wait_until(partial(kind.ready, ear, 0.0), "well before the blow")
             time.sleep(pause_s)
-            taken.append(measure(pair, session, ear, kind))
+            taken.append(measure(pair, session, ear, kind, chance))
     return taken[1:]
 
 
