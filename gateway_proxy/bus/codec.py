@@ -12,6 +12,7 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -278,6 +279,13 @@ def convert(raw: Any, kind: type[_T], where: str = "") -> _T:
         return msgspec.convert(raw, kind, strict=True)
     except (msgspec.ValidationError, RecursionError) as error:
         raise BadMessage(_explain(str(error), raw, where, kind)) from error
+
+
+def learn(kinds: Iterable[type]) -> None:
+    """Let msgspec read the annotations of our dataclasses now; by itself it does so with the first message of each."""
+    for kind in kinds:
+        with suppress(msgspec.ValidationError):
+            msgspec.convert({}, kind, strict=True)
 
 
 def _explain(text: str, raw: Any, where: str, kind: Any) -> str:

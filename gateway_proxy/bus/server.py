@@ -19,7 +19,7 @@ import annotated_types
 import zmq
 
 from gateway_proxy.bus.auth import Gatekeeper, KeyRing, find_hole, require_safe_host
-from gateway_proxy.bus.codec import decode_request, encode_reply_error, encode_reply_ok
+from gateway_proxy.bus.codec import decode_request, encode_reply_error, encode_reply_ok, learn
 from gateway_proxy.bus.messages import PROTOCOL_VERSION, REQUEST_ARGS, TRADE_ARGS, Request
 from gateway_proxy.bus.publisher import Publisher, SnapshotOf
 from gateway_proxy.bus.runtime import SOCKETS, Connection, RuntimeDir
@@ -120,6 +120,7 @@ class BusServer:
         is left behind.
         """
         self._loop = asyncio.get_running_loop()
+        learn((*REQUEST_ARGS.values(), *TRADE_ARGS.values()))
         self._runtime.acquire()
         try:
             endpoints = self._bind_all()

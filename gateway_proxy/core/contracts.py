@@ -18,6 +18,7 @@ from gateway_proxy.core import events as ev
 from gateway_proxy.core.desk import Desk, Outcome
 from gateway_proxy.core.market_rules import MarketRules
 from gateway_proxy.core.scheduler import Keys, Lane, RequestClass
+from gateway_proxy.core.sessions import intervals
 from gateway_proxy.core.verdict import Verdict, error
 from gateway_proxy.errors import BadMessage, ProxyError
 
@@ -125,6 +126,8 @@ class ContractDirectory:
         if outcome.ok and rows:
             best = _best(contract, rows)
             if isinstance(best, ev.ContractDetails):
+                # Read now what its first order would wait for: hours by the day, and the zone's file on the disk.
+                intervals(best.liquid_hours, best.time_zone)
                 _remember(self._details, contract, best)
                 _remember(self._refresh_at, contract, now + REFRESH_S)
                 return

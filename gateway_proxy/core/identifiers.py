@@ -27,6 +27,8 @@ _GUARD: Final = re.compile(r"!guard\d+$")
 #: Room for "!guard1" in the 64 characters of a client_order_id.
 _GUARD_STEM_MAX: Final = 57
 _text: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+#: base64 makes its table at the first call of a life; that shall not be the first order's.
+base64.b32encode(b"")
 
 
 def reference_stem(client_order_id: str, account: str) -> str:

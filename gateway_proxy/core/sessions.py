@@ -36,7 +36,12 @@ def intervals(hours: str, zone: str) -> tuple[tuple[int, int], ...]:
 
 
 def _instant(text: str, tz: ZoneInfo) -> int:
-    return int(datetime.strptime(text, "%Y%m%d:%H%M").replace(tzinfo=tz).timestamp()) * _SECOND
+    """Of "20260615:0930". Not by strptime: its first call in a life imports and compiles for a millisecond."""
+    date, _, time = text.partition(":")
+    if len(date) != 8 or len(time) != 4 or not (date + time).isdecimal():
+        raise ValueError(text)
+    day = datetime(int(date[:4]), int(date[4:6]), int(date[6:]), int(time[:2]), int(time[2:]), tzinfo=tz)
+    return int(day.timestamp()) * _SECOND
 
 
 def is_open(hours: str, zone: str, wall_ns: int) -> bool | None:

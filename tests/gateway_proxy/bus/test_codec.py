@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 from typing import Any
 
@@ -37,6 +38,18 @@ def refusal(frame: bytes, ops: dict[str, type] = REQUEST_ARGS) -> BadMessage:
     with pytest.raises(BadMessage) as caught:
         codec.decode_request(frame, ops)
     return caught.value
+
+
+def test_what_was_learned_costs_the_first_message_nothing():
+    """msgspec keeps what it read of a dataclass with that class; a class in a field is learned with it."""
+    inner: Any = dataclasses.make_dataclass("Inner", [("price", float)])
+    outer: Any = dataclasses.make_dataclass("Outer", [("inner", inner)])
+    assert not hasattr(outer, "__msgspec_cache__")
+
+    codec.learn([outer])
+
+    assert hasattr(outer, "__msgspec_cache__") and hasattr(inner, "__msgspec_cache__")
+    assert codec.convert({"inner": {"price": 1.0}}, outer) == outer(inner(1.0))
 
 
 def test_bar_survives_the_bus():

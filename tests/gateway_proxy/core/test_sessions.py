@@ -51,7 +51,20 @@ def test_session_over_midnight_is_one_interval():
     assert is_open(hours, "US/Central", at("2026-06-15 00:00", "US/Central")) is True
 
 
-@pytest.mark.parametrize("hours", ["", "20260615:CLOSED", "garbage", "20269915:0930-20260615:1600"])
+@pytest.mark.parametrize(
+    "hours",
+    [
+        "",
+        "20260615:CLOSED",
+        "garbage",
+        "20269915:0930-20260615:1600",
+        "20260615:0960-20260615:1600",
+        "20260615:2400-20260615:2500",
+        "2026+615:0930-20260615:1600",
+        "20260615 0930-20260615 1600",
+        "20260615:-930-20260615:1600",
+    ],
+)
 def test_hours_that_say_nothing_are_no_claim(hours: str):
     """None is not "closed": a stream must not be called silent, nor healthy, on such grounds."""
     assert is_open(hours, NEW_YORK, at("2026-06-15 12:00")) is None

@@ -10,7 +10,9 @@ import pytest
 
 from gateway_proxy.bus.messages import Contract
 from gateway_proxy.core.events import ContractDetails
+from gateway_proxy.core.sessions import intervals
 from gateway_proxy.core.trading_hours import hours_bar
+from tests.gateway_proxy.core.core_world import CoreWorld
 from tests.gateway_proxy.core.order_world import OrderWorld, single
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -47,6 +49,22 @@ def test_positions_are_opened_in_liquid_hours_and_not_at_their_end(details, when
 
     assert text in reason
     assert bool(text) is bool(reason)
+
+
+def test_hours_are_read_when_the_contract_arrives_and_not_with_its_first_order():
+    """Reading them, and the zone's file, takes longer than all the rest of an order's decision."""
+    world = CoreWorld().start()
+    hours = "20310106:0931-20310106:1559"
+    world.gateway.stocks["SPY"] = replace(world.gateway.stocks["SPY"], liquid_hours=hours, time_zone="Asia/Tokyo")
+    world.ask("contract", contract="SPY")
+    world.advance(1)
+    details = world.core.directory.known(Contract("SPY"))
+    assert details is not None and details.liquid_hours == hours
+    read_before = intervals.cache_info().misses
+
+    hours_bar(details, at("20260615 12:00:00"), close_cutoff_s=0.0, expiry_cutoff_s=0.0)
+
+    assert intervals.cache_info().misses == read_before
 
 
 def test_a_closed_market_is_for_getting_out_only():
