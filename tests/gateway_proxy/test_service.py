@@ -1,9 +1,15 @@
-"""The shell's step: which effects share one transaction of the journal."""
+"""The shell's step: which effects share one transaction of the journal, and what comes between the steps."""
 
 from __future__ import annotations
 
+import asyncio
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from gateway_proxy import service as services
 from gateway_proxy.core import effects as fx
 from gateway_proxy.service import once_durable, transaction
 
@@ -41,3 +47,28 @@ def test_intent_and_permission_are_one_sync_and_nothing_is_sent_or_answered_befo
 def test_once_an_order_is_durable_its_bytes_leave_before_anybody_is_told(run, rest, expected):
     """Telling costs time, and the market does not wait; an answer is never passed."""
     assert once_durable(run, rest) == expected
+
+
+def test_orders_are_looked_for_between_the_pieces_of_a_flood(monkeypatch):
+    """However much the Gateway says in one turn of the loop, the trade socket is looked at every 0.3 ms of it."""
+    now, looks = [100.0], []
+    monkeypatch.setattr(services, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    core: Any = SimpleNamespace(told=SimpleNamespace(), effects=list, next_timer=lambda: None)
+    bus: Any = SimpleNamespace(look_for_orders=lambda: looks.append(now[0]))
+
+    def work(_event: Any, _now: float) -> None:
+        now[0] += 0.0001
+
+    core.receive_upstream = work
+    nothing: Any = None
+
+    async def flood() -> None:
+        service = services.Service(
+            core, services.Clock(), nothing, nothing, nothing, lambda _epoch: bus, lambda _deliver: nothing, nothing
+        )
+        for _ in range(100):
+            service._receive_upstream(nothing)
+
+    asyncio.run(flood())
+
+    assert max(later - earlier for earlier, later in pairwise([100.0, *looks, now[0]])) < 0.00031
