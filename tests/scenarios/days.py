@@ -1,8 +1,9 @@
 """`make days DAYS=30 SEED=1`: trading days in virtual time, with nightly resets, weekends and a fault every half hour.
 
-The proxy's core and its real upstream talk to the simulator without sockets. After every fault in a session each stream
-must be fresh again within its bound; every request must have ended in a verdict; one outage must be told once. Prints
-one JSON line a day and returns 0 when all was sound.
+The proxy's core and its real upstream talk to the simulator without sockets. What happened is judged in the end, on
+every message (judge.py): after every fault and at every opening each stream must be fresh again within its bound; every
+request must have ended in a verdict; one outage must be told once. Prints one JSON line a day and returns 0 when all
+was sound.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
+from typing import Any
 
-from gateway_proxy.core import effects as fx
 from gateway_sim.calendar import NEW_YORK, Calendar, local
 from gateway_sim.testing import World, run_virtual
+from tests.scenarios.freshness import Blow
+from tests.scenarios.judge import History, unsound
 from tests.scenarios.virtual_proxy import VirtualProxy
 
 TOPICS = ("bars/SPY/1min/", "bars/QQQ/1min/")
+#: Ticks make a day eight times as long, so a quote is watched only where it is asked for.
+QUOTE = "quote/SPY/"
 START = "2026-06-15 09:00"
 HOUR_S = 3_600.0
 #: Name and longest duration of what may befall the Gateway at any time.
@@ -36,9 +41,9 @@ FAULTS = (
 NIGHT = ("nightly_reset", 300.0)
 #: IB is away for hours from Friday 23:00 on.
 WEEKEND = ("upstream_lost", 2.0 * HOUR_S)
-#: After the end of a fault every stream is fresh again within this time, at worst after one breaker's pause.
+#: The next fault comes no sooner than this after the end of one: longer than any may need to heal (freshness.py).
 HEAL_S = 180.0
-FRESH_S = 30.0
+ANSWERED_S = 60.0
 #: Loud changes of the session's state that one fault may cause.
 TRANSITIONS_MAX = 12
 
@@ -49,8 +54,6 @@ class Day:
 
     day: str
     faults: int = 0
-    judged: int = 0
-    slowest_heal_s: float = 0.0
     transitions_max: int = 0
     seconds: float = 0.0
 
@@ -58,14 +61,16 @@ class Day:
 class Days:
     """One proxy over several days."""
 
-    def __init__(self, world: World, seed: int, tell: Callable[[Day], None] = lambda day: None) -> None:
+    def __init__(self, world: World, seed: int, topics: tuple[str, ...], tell: Callable[[Day], None]) -> None:
         self.world = world
+        self.topics = topics
         self.dice = random.Random(seed)
         self.proxy = VirtualProxy(world, quiet=True)
         self.days: list[Day] = []
         self.faults: Counter[str] = Counter()
         self.wrong: list[str] = []
-        self.asked: list[int] = []
+        self.asked: dict[int, float] = {}
+        self.watched_from = 0.0
         self._tell = tell
         self._calendar = Calendar()
         self._start_s = datetime.fromisoformat(START).replace(tzinfo=NEW_YORK).timestamp()
@@ -74,14 +79,14 @@ class Days:
     def clock(self) -> datetime:
         return local(self._start_s + self.world.now)
 
-    def in_session(self, margin_s: float = 300.0) -> bool:
-        now_s = self._start_s + self.world.now
-        return self._calendar.is_open(now_s - margin_s) and self._calendar.is_open(now_s + margin_s)
+    def in_session(self) -> bool:
+        return self._calendar.is_open(self._start_s + self.world.now)
 
     async def live(self, until: datetime) -> None:
         await self.proxy.until("ready")
-        self.proxy.subscribe(*TOPICS)
+        self.proxy.subscribe(*self.topics)
         await asyncio.sleep(30.0)
+        self.watched_from = self.world.now
         while self.clock() < until:
             await asyncio.sleep(self.dice.uniform(900.0, 3_600.0) if self.in_session() else 1_800.0)
             await self.suffer()
@@ -106,118 +111,88 @@ class Days:
         return NIGHT if here.hour < 9 or here.hour == 23 else self.dice.choice(FAULTS)
 
     async def suffer(self) -> None:
-        """One fault, one question in the middle of it, and a look when it must be over."""
+        """One fault, one question in the middle of it, and time to heal before the next."""
         day = self._turn_day(self.clock().date())
         logged = len(self.proxy.logs)
         name, longest_s = self._fault()
-        if self.in_session():
-            # Whatever happened before, also at night, healed long ago: the market has been open for five minutes.
-            self.wrong += [f"{one} before {name} at {self.clock():%F %T}" for one in self._stale()]
         lasts_s = self.dice.uniform(longest_s / 100 + 1.0, longest_s) if longest_s else 0.0
         self.faults[name] += 1
         day.faults += 1
         self.world.inject(name, lasts_s or None)
         await asyncio.sleep(lasts_s / 2)
-        self.asked.append(self.proxy.ask("bars", 60.0, contract="AAPL", count=self.dice.randint(30, 90)))
-        await asyncio.sleep(lasts_s / 2)
-        if self.in_session():
-            await self._heal(day, name)
-        else:
-            await asyncio.sleep(HEAL_S)
+        asked = self.proxy.ask("bars", ANSWERED_S, contract="AAPL", count=self.dice.randint(30, 90))
+        self.asked[asked] = self.proxy.now + ANSWERED_S
+        await asyncio.sleep(lasts_s / 2 + HEAL_S)
         states = [log for _, log in self.proxy.logs[logged:] if log.event == "gateway state" and log.level != "debug"]
         day.transitions_max = max(day.transitions_max, len(states))
         if len(states) > TRANSITIONS_MAX:
             self.wrong.append(f"{len(states)} states told for one {name} at {self.clock():%F %T}")
 
-    async def _heal(self, day: Day, fault: str) -> None:
-        """Look every few seconds until all streams are fresh; then wait the bound out, for what falls ill again."""
-        ended, healed = self.world.now, None
-        while self.world.now < ended + HEAL_S:
-            await asyncio.sleep(5.0)
-            stale = self._stale()
-            healed = None if stale else healed or self.world.now - ended
-        day.judged += 1
-        if healed is None:
-            self.wrong += [f"{one} after {fault} at {self.clock():%F %T}" for one in stale]
-        else:
-            day.slowest_heal_s = max(day.slowest_heal_s, round(healed, 1))
+    def history(self) -> History:
+        """Everything that happened, for the judge."""
+        faults = [line for line in self.world.events("fault") if not line.get("ended")]
+        first = self._calendar.current(self._start_s)
+        days = [self._calendar.at_index(first.index + number) for number in range(-1, len(self.days) + 1)]
+        return History(
+            start_ns=int(self._start_s * 1e9),
+            watched=(self.watched_from, self.world.now),
+            sessions=[(day.open - self._start_s, day.close - self._start_s) for day in days],
+            topics=self.topics,
+            blows=[Blow(line["name"], line["t"], line["until"]) for line in faults],
+            published=self.proxy.published,
+            logs=self.proxy.logs,
+            asked=self.asked,
+            replies=self.proxy.replied,
+            violations=[line["rule"] for line in self.world.violations()],
+        )
 
-    def _stale(self) -> list[str]:
-        ages = ((one, self.proxy.now - (one.last_update or 0.0)) for one in self.proxy.core.bars.streams())
-        return [f"{one.topic} is {one.state} and {age_s:.0f} s old" for one, age_s in ages if age_s > FRESH_S]
 
-
-def run_days(seed: int, until: str, tell: Callable[[Day], None] = lambda day: None) -> tuple[World, Days]:
+def run_days(
+    seed: int, until: str, *, topics: tuple[str, ...] = TOPICS, tell: Callable[[Day], None] = lambda day: None
+) -> tuple[History, Days]:
     """From Monday morning to `until` ("2026-06-16 11:00", New York)."""
     logging.getLogger("ib_async").setLevel(logging.CRITICAL)
     kept: list[Days] = []
 
     async def conversation(world: World) -> None:
-        days = Days(world, seed, tell)
+        days = Days(world, seed, topics, tell)
         kept.append(days)
         await days.live(datetime.fromisoformat(until).replace(tzinfo=NEW_YORK))
         days.proxy.stop()
 
-    return run_virtual(conversation, start=START, seed=seed), kept[0]
+    run_virtual(conversation, start=START, seed=seed)
+    return kept[0].history(), kept[0]
 
 
-def unsound(world: World, days: Days) -> list[str]:
-    """Everything that was not as promised."""
-    proxy = days.proxy
-    wrong = [*days.wrong, *(f"violation of {line['rule']}" for line in world.violations())]
-    wrong += [f"request {number} has no answer" for number in days.asked if number not in proxy.replies]
-    wrong += [f"{one.error!r} has no verdict" for one in proxy.replies.values() if one.error and not one.error.verdict]
-    wrong += alarms_told_twice([log for _, log in proxy.logs if log.event == "gateway state"])
-    wrong += [f"a short outage was escalated at {at:.0f} s" for at, one in proxy.published if _is_escalation(one)]
-    for topic in TOPICS:
-        bars = proxy.bars(topic)
-        starts = [bar.start_ns for bar in bars]
-        if starts != sorted(set(starts)):
-            wrong.append(f"{topic}: a bar twice or out of order")
-        wrong += [
-            f"{topic}: a hidden hole before {bar.start_ns}" for before, bar in zip(bars, bars[1:], strict=False)
-            if 60_000_000_000 < bar.start_ns - before.start_ns < 3_600_000_000_000 and not bar.gap
-        ]  # fmt: skip
-    return wrong
-
-
-def alarms_told_twice(logs: list[fx.Log]) -> list[str]:
-    """One line for each transition, in a chain without a break, and no alarm again before all was well in between."""
-    wrong: list[str] = []
-    told: set[tuple[str, str]] = set()
-    for before, log in zip([None, *logs], logs, strict=False):
-        fields = log.fields
-        if before is not None and fields["from"] != before.fields["to"]:
-            wrong.append(f"{fields} does not follow {before.fields}")
-        if fields["to"] == "ready":
-            told.clear()
-        alarm = (fields["to"], fields["reason"])
-        if log.level == "warning" and alarm in told:
-            wrong.append(f"alarm told twice: {alarm[0]}, {alarm[1]}")
-        elif log.level == "warning":
-            told.add(alarm)
-    return wrong
-
-
-def _is_escalation(publish: fx.Publish) -> bool:
-    return publish.topic == "verdicts/" and bool(publish.body["evidence"].get("escalated"))
+def summary(history: History, days: Days) -> dict[str, Any]:
+    """What was judged, and how long the slowest took, by kind of fault."""
+    silences = history.silences()
+    slowest: dict[str, float] = {}
+    for one in silences:
+        if one.blow is not None and one.healed_s is not None:
+            slowest[one.blow.name] = max(slowest.get(one.blow.name, 0.0), round(one.healed_s, 1))
+    return {
+        "faults": len(history.blows), "kinds": dict(sorted(days.faults.items())), "requests": len(history.asked),
+        "silences": len(silences), "openings": len(history.openings()), "healed_s": dict(sorted(slowest.items())),
+        "slowest_opening_s": round(max(history.openings(), default=0.0), 1),
+    }  # fmt: skip
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.scenarios.days", description=__doc__.splitlines()[0])
     parser.add_argument("--days", type=int, default=30, help="trading days (default 30)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--quote", action="store_true", help=f"watch {QUOTE} as well; eight times as slow")
     options = parser.parse_args()
     calendar = Calendar()
     first = calendar.on_or_after(date.fromisoformat(START[:10]))
     last = calendar.at_index(first.index + options.days - 1)
-    world, days = run_days(options.seed, f"{last.day} 16:00", lambda day: print(json.dumps(asdict(day)), flush=True))
-    wrong = unsound(world, days)
-    told = {
-        "trading_days": options.days, "seed": options.seed, "faults": sum(day.faults for day in days.days),
-        "judged_in_session": sum(day.judged for day in days.days), "requests": len(days.asked),
-        "slowest_heal_s": max(day.slowest_heal_s for day in days.days), "wrong": wrong,
-    }  # fmt: skip
+    topics = (*TOPICS, QUOTE) if options.quote else TOPICS
+    history, days = run_days(
+        options.seed, f"{last.day} 16:00", topics=topics, tell=lambda day: print(json.dumps(asdict(day)), flush=True)
+    )
+    wrong = [*days.wrong, *unsound(history)]
+    told = {"trading_days": options.days, "seed": options.seed, **summary(history, days), "wrong": wrong}
     print(json.dumps(told), flush=True)
     return 1 if wrong else 0
 

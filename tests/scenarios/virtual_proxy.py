@@ -54,6 +54,7 @@ class VirtualProxy:
         self._is_performing = False
         self._requests = 0
         self.replies: dict[int, fx.Reply] = {}
+        self.replied: list[tuple[float, fx.Reply]] = []
         self.published: list[tuple[float, fx.Publish]] = []
         self.logs: list[tuple[float, fx.Log]] = []
         self.failure: BaseException | None = None
@@ -138,6 +139,7 @@ class VirtualProxy:
                 self.published.append((self.now, effect))
             case fx.Reply():
                 self.replies[int(effect.request_id)] = effect
+                self.replied.append((self.now, effect))
             case fx.Log():
                 self.logs.append((self.now, effect))
 
