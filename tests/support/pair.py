@@ -42,13 +42,13 @@ class Pair:
 
     def __init__(
         self, directory: Path, *, mode: str = "paper", more: str = "", start: str = MARKET_START,
-        speed: float = 1.0,
+        speed: float = 1.0, scenario: Path | None = None,
     ) -> None:  # fmt: skip
         self.directory = directory
         self.runtime = directory / "run"
         self.ledger_file = directory / "ledger.jsonl"
         self.port, self.control = free_port(), free_port()
-        self.market_start, self.speed = start, speed
+        self.market_start, self.speed, self.scenario = start, speed, scenario
         more += f"\n[clock]\nspeed = {speed}\n" if speed != 1.0 else ""
         self.config = directory / "pair.toml"
         self.config.write_text(CONFIG.format(port=self.port, runtime=self.runtime, mode=mode, more=more))
@@ -68,6 +68,7 @@ class Pair:
         """Returns the moment at which it listens."""
         options = ["--port", str(self.port), "--control", str(self.control), "--ledger", str(self.ledger_file)]
         options += ["--start", self.market_start, "--speed", f"{self.speed:g}", "--skip-closed"]
+        options += ["--scenario", str(self.scenario)] if self.scenario is not None else []
         self.simulator = self.spawn("-m", "gateway_sim", *options)
         assert self.simulator.stdout is not None
         line = self.simulator.stdout.readline()
