@@ -47,7 +47,8 @@ class GatewaySettings:
     client_id: Annotated[int, Ge(0)] = 1  # fixed for ever: orders of another client id cannot be changed
     connect_timeout_s: PositiveSeconds = 10.0  # from opening the socket until the session is ready
     retry_s: PositiveSeconds = 1.0  # before the first new attempt; doubles with every failure
-    retry_max_s: PositiveSeconds = 30.0  # the longest pause between two attempts
+    # The longest pause between two attempts: a refused one costs nobody anything, and who is back is found this soon.
+    retry_max_s: PositiveSeconds = 4.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,7 +159,7 @@ class GatewayHealth:
         self._redial(now)
 
     def _redial(self, now: float) -> None:
-        most_s = min(self._retry_max_s, self._settings.id_in_use_retry_s) if self._id_in_use else self._retry_max_s
+        most_s = self._settings.id_in_use_retry_s if self._id_in_use else self._retry_max_s
         self._dial_at = now + min(self._retry_s, most_s)
         self._retry_s = min(2 * self._retry_s, most_s)
 

@@ -39,6 +39,7 @@ runtime_dir = "{directory}/run"
 probe_interval_s = 0.5
 probe_timeout_s = 0.5
 drop_after_s = 3.0
+id_in_use_retry_s = 1.0
 [orders]
 ack_timeout_s = 2.0
 entry_good_for_s = 10.0           # what is unknown for longer is proven absent soon

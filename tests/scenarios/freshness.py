@@ -22,7 +22,7 @@ ANEW_S = 15.0
 #: The socket was closed. While the Gateway believes that our last session lives (326) we dial every 15 s at least.
 CUT_S = 15.0 + ANEW_S
 #: The Gateway was away for long: we dial every `[gateway] retry_max_s` by then.
-DIALLED_S = 30.0 + ANEW_S
+DIALLED_S = 4.0 + ANEW_S
 #: Nobody closed a session that is dead: a round trip is asked every 20 s here, `drop_after_s` ends it.
 PROBED_S = 20.0 + 10.0 + ANEW_S
 #: A link or farm is said to be back: streams have `verify_s` to show life, and are asked for again otherwise.
