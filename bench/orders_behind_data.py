@@ -6,19 +6,23 @@ Real processes, one simulator, and between it and each client a line that notes 
 call that places the order. ib_async queues what exceeds its 45 messages a second in order; the proxy has lanes. Ours
 includes the journal's fdatasync and the hop over the bus; the last lines say what those two cost alone.
 
-The queue is kept full: whatever was answered is asked for anew before the next order, and each order's queue is
-counted. The second figure of ours is of orders placed in the moment in which another 500 requests arrive at the proxy.
+Two proxies take the orders in turn: one has its journal on the disk, the other in memory, where a sync costs nothing.
+What they differ by is the disk's, the rest is the code's and that of the processors it shares. For both there is a
+second figure, of orders placed in the moment in which another 500 requests arrive at the proxy. The queues are kept
+full: whatever was answered is asked for anew before the next order, and each order's queue is counted.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import os
 import statistics
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,14 +45,21 @@ CONTRACTS = 500
 FULL = CONTRACTS - 50
 ORDERS = 150
 BURSTS = 30
+#: Where Linux keeps files in memory; there an fdatasync has nothing to wait for.
+MEMORY = Path("/dev/shm")
+#: Bytes that a sync of the disk alone writes over, one page at a time.
+RESERVED = 4 << 20
+PAGE = 4096
 CONFIG = """
 [gateway]
 port = {port}
-client_id = 7
+client_id = {client_id}
 [trading]
 mode = "paper"
 [bus]
 runtime_dir = "{runtime}"
+[journal]
+path = "{journal}"
 [risk]
 max_orders_per_minute = 10000
 max_cancels_per_minute = 10000
@@ -78,7 +89,7 @@ def through_ib_async(line: TimedLine) -> list[float]:
             for right, strike in option_keys()
         ]
         await asyncio.sleep(0.05)
-        before, began = len(line.orders), time.monotonic()
+        before, began = len(line.orders), time.time()
         gateway.placeOrder(spy, ib_async.LimitOrder("BUY", 1, 500.0 + number))
         while len(line.orders) == before:
             await asyncio.sleep(0.01)
@@ -125,50 +136,63 @@ class Flood:
         self._socket.send(orjson.dumps(body | {"expires_ms": 60_000}))
 
 
-class Proxy:
-    """One proxy on a timed line, and a client that places and cancels orders."""
+@dataclass
+class Taken:
+    """Seconds until each order left behind a full queue, and in a burst on top of it."""
 
-    def __init__(self, line: TimedLine, client: Client) -> None:
+    behind: list[float] = field(default_factory=list)
+    bursting: list[float] = field(default_factory=list)
+    shortest_queue: int = CONTRACTS
+
+
+class Proxy:
+    """One proxy on a timed line, a client that places and cancels orders, and the flood they are placed behind."""
+
+    def __init__(self, line: TimedLine, runtime: Path, client: Client) -> None:
         self._line, self._client = line, client
         self._price = round(float(client.quote("SPY").bid or 600.0) * 0.99, 2)
+        self._flood = Flood(runtime, line)
         self._orders = 0
+        self.taken = Taken()
 
-    def order_s(self) -> float:
+    def place(self, *, bursting: bool) -> None:
+        """One order behind the full queue, or in a burst on top of it."""
+        taken = self.taken
+        self._flood.ask(CONTRACTS - self._flood.queued)
+        time.sleep(0.1)
+        if bursting:
+            self._flood.burst()
+        (taken.bursting if bursting else taken.behind).append(self._order_s())
+        taken.shortest_queue = min(taken.shortest_queue, self._flood.queued)
+        assert taken.shortest_queue >= FULL, f"only {taken.shortest_queue} contract requests were still queued"
+
+    def _order_s(self) -> float:
         """Seconds until one order has left. It is cancelled: IB holds 15 per contract and side."""
         self._orders += 1
-        ref, before, began = f"bench-{self._orders}", len(self._line.orders), time.monotonic()
+        ref, before, began = f"bench-{self._orders}", len(self._line.orders), time.time()
         reply = self._client.place("SPY", "BUY", 1, limit_price=self._price, ref=ref, engine="bench")
         assert reply.state == "accepted", reply
         self._client.cancel(ref)
         return self._line.orders[before] - began
 
 
-@dataclass
-class Taken:
-    """Seconds until each order left behind a full queue, and in a burst on top of it; what a disk's sync took then."""
-
-    behind: list[float] = field(default_factory=list)
-    bursting: list[float] = field(default_factory=list)
-    syncs: list[float] = field(default_factory=list)
-    shortest_queue: int = CONTRACTS
-
-
-def through_the_proxy(line: TimedLine, directory: Path) -> Taken:
-    config = directory / "proxy.toml"
-    config.write_text(CONFIG.format(port=line.port, runtime=directory / "run"))
-    taken = Taken()
-    with running("gateway_proxy", "--config", str(config), wait_for=None), connected(directory / "run") as client:
-        proxy, flood = Proxy(line, client), Flood(directory / "run", line)
-        for number in range(ORDERS + BURSTS):
-            flood.ask(CONTRACTS - flood.queued)
-            time.sleep(0.1)
-            if number >= ORDERS:
-                flood.burst()
-            (taken.bursting if number >= ORDERS else taken.behind).append(proxy.order_s())
-            taken.shortest_queue = min(taken.shortest_queue, flood.queued)
-            assert taken.shortest_queue >= FULL, f"only {taken.shortest_queue} contract requests were still queued"
-            taken.syncs.append(sync_s(directory))
-    return taken
+def through_the_proxies(gateway_port: int, journals: dict[str, Path]) -> tuple[dict[str, Taken], list[float]]:
+    """What was taken by the proxy of each journal's directory, and the disk's syncs in the same moments."""
+    with ExitStack() as stack:
+        proxies: dict[str, Proxy] = {}
+        for client_id, (name, directory) in enumerate(journals.items(), start=7):
+            line, runtime, config = TimedLine(gateway_port), directory / "run", directory / "proxy.toml"
+            journal = directory / "journal.sqlite3"
+            config.write_text(CONFIG.format(port=line.port, client_id=client_id, runtime=runtime, journal=journal))
+            runtime.mkdir(mode=0o700)
+            stack.enter_context(running("gateway_proxy", "--config", str(config), wait_for=None))
+            proxies[name] = Proxy(line, runtime, stack.enter_context(connected(runtime)))
+        disk = stack.enter_context(Disk(journals["disk"]))
+        syncs = []
+        for number, proxy in itertools.product(range(ORDERS + BURSTS), proxies.values()):
+            proxy.place(bursting=number >= ORDERS)
+            syncs.append(disk.sync_s())
+    return {name: proxy.taken for name, proxy in proxies.items()}, syncs
 
 
 def connected(runtime: Path) -> Client:
@@ -203,12 +227,27 @@ def hop_s(runs: int = 300) -> float:
     return statistics.median(taken)
 
 
-def sync_s(directory: Path) -> float:
-    """Appending 500 bytes durably: the disk has its moods, and an order waits for it."""
-    with (directory / "sync").open("ab", buffering=0) as file:
+class Disk:
+    """What durability costs by itself: a page written over in a file that is there already, as the journal's log is."""
+
+    def __init__(self, directory: Path) -> None:
+        self._file = (directory / "sync").open("w+b", buffering=0)
+        self._file.write(bytes(RESERVED))
+        os.fsync(self._file.fileno())
+        self._at = 0
+
+    def __enter__(self) -> Disk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def sync_s(self) -> float:
+        """The disk has its moods, and an order waits for it."""
+        self._at = (self._at + PAGE) % RESERVED
         began = time.monotonic()
-        file.write(b"x" * 500)
-        os.fdatasync(file.fileno())
+        os.pwrite(self._file.fileno(), b"x" * PAGE, self._at)
+        os.fdatasync(self._file.fileno())
         return time.monotonic() - began
 
 
@@ -231,31 +270,29 @@ def emit(**figures: Any) -> None:
 
 def main() -> None:
     logging.getLogger("ib_async").setLevel(logging.CRITICAL)
-    with tempfile.TemporaryDirectory(prefix="gp-", dir="/tmp") as name:
-        directory, port = Path(name), free_port()
-        (directory / "run").mkdir(mode=0o700)
+    with ExitStack() as stack:
+        places = {"disk": Path("/tmp")} | ({"memory": MEMORY} if MEMORY.is_dir() else {})
+        journals = {
+            name: Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gp-", dir=place)))
+            for name, place in places.items()
+        }
+        directory, port = journals["disk"], free_port()
         scenario = directory / "lenient.toml"
         scenario.write_text(LENIENT)
-        options: tuple[str, ...] = (
-            "--port",
-            str(port),
-            "--start",
-            "2026-06-15 11:00",
-            "--ledger",
-            str(directory / "ledger.jsonl"),
-        )
-        options += ("--scenario", str(scenario))
-        with running("gateway_sim", *options, wait_for=None) as simulator:
-            assert simulator.stdout is not None and "listening" in simulator.stdout.readline()
-            plain = through_ib_async(TimedLine(port))
-            ours = through_the_proxy(TimedLine(port), directory)
-        emit(name=f"order behind {CONTRACTS} contract requests, ib_async", waited_s=round(statistics.median(plain), 3))
-        shortest = ours.shortest_queue
-        told(f"order behind {CONTRACTS} contract requests, ours", ours.behind, plain, shortest_queue=shortest)
-        told(f"order in a burst of {CONTRACTS} more, ours", ours.bursting, plain, shortest_queue=shortest)
-        emit(name="REQ-ROUTER hop", ms=round(hop_s() * 1e3, 3))
-        p50, p99 = statistics.median(ours.syncs), worst(ours.syncs)
-        emit(name="fdatasync after each of them", p50_ms=round(p50 * 1e3, 2), p99_ms=round(p99 * 1e3, 2))
+        options: tuple[str, ...] = ("--port", str(port), "--start", "2026-06-15 11:00")
+        options += ("--ledger", str(directory / "ledger.jsonl"), "--scenario", str(scenario))
+        simulator = stack.enter_context(running("gateway_sim", *options, wait_for=None))
+        assert simulator.stdout is not None and "listening" in simulator.stdout.readline()
+        plain = through_ib_async(TimedLine(port))
+        ours, syncs = through_the_proxies(port, journals)
+    emit(name=f"order behind {CONTRACTS} contract requests, ib_async", waited_s=round(statistics.median(plain), 3))
+    for place, taken in ours.items():
+        shortest = taken.shortest_queue
+        told(f"order behind {CONTRACTS} requests, journal: {place}", taken.behind, plain, shortest_queue=shortest)
+        told(f"order in a burst of {CONTRACTS} more, journal: {place}", taken.bursting, plain, shortest_queue=shortest)
+    emit(name="REQ-ROUTER hop", ms=round(hop_s() * 1e3, 3))
+    p50, p99 = statistics.median(syncs), worst(syncs)
+    emit(name="fdatasync after each of them", p50_ms=round(p50 * 1e3, 2), p99_ms=round(p99 * 1e3, 2))
 
 
 if __name__ == "__main__":
