@@ -52,7 +52,7 @@ class Series:
             if bar.start_ns + self._bar_ns > wall_ns:
                 fresh += self._grow(replace(bar, complete=False, source="backfill"))
             elif self._is_new(bar.start_ns):
-                marked = replace(bar, complete=True, source="backfill", gap=self._leaves_hole(bar, answer[0]))
+                marked = _finished(bar, gap=self._leaves_hole(bar, answer[0]))
                 self._close_growing_before(marked.start_ns, fresh)
                 self._finished.append(marked)
                 fresh.append(marked)
@@ -75,7 +75,7 @@ class Series:
         past = [bar for bar in answer if bar.start_ns < oldest]
         room = (self._finished.maxlen or 0) - len(self._finished)
         for bar in reversed(past[-room:] if room else []):
-            self._finished.appendleft(replace(bar, complete=True, source="backfill"))
+            self._finished.appendleft(_finished(bar, gap=bar.gap))
 
     def interrupt(self) -> None:
         """The stream broke: the growing bar may miss trades, so it is dropped; the refill brings its true form."""
@@ -124,3 +124,10 @@ class Series:
         finished, self._growing = replace(self._growing, complete=True), None
         self._finished.append(finished)
         return finished
+
+
+def _finished(bar: Bar, *, gap: bool) -> Bar:
+    """A bar of history as it is kept. Most are that already, and a copy of each would take most of a merge's time."""
+    if bar.complete and bar.source == "backfill" and bar.gap is gap:
+        return bar
+    return replace(bar, complete=True, source="backfill", gap=gap)

@@ -176,3 +176,14 @@ def test_finished_bars_never_change_and_order_is_strict(steps: list[tuple[str, l
         times = [each.start_ns for each in finished]
         assert times == sorted(set(times))
         assert series.newest(500)[: len(finished)] == finished
+
+
+def test_bars_that_are_as_they_are_kept_are_not_copied():
+    """Twenty programs that ask for one long history cost twenty walks through it, not twenty copies of each bar."""
+    answer = [replace(bar(minute), source="backfill") for minute in range(1, 6)]
+    series = Series(60, keep=50)
+    series.merge(answer[3:], at(100))
+
+    series.precede(answer)
+
+    assert all(kept is told for kept, told in zip(series.newest(5), answer, strict=True))
