@@ -54,7 +54,10 @@ class Cuts:
         for at in range(byte, byte + CUTS_PER_WORLD * STEP, STEP):
             await self._proxy.until("ready")
             await asyncio.sleep(0.5)
+            cuts = len(self._world.events("disconnect"))
             self.outcomes.append(await self._cut_after(at))
+            # A cut that lies behind the whole order comes with what is sent after it.
+            await self._until(lambda before=cuts: len(self._world.events("disconnect")) > before)
 
     async def _cut_after(self, byte: int) -> str:
         """What became of the order: "whole" or "nothing"."""
