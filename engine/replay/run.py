@@ -12,6 +12,7 @@ import orjson
 
 from engine.broker import perform
 from engine.core import CoreRules, EngineCore
+from engine.decisions import DROPPED
 from engine.effects import Ask, Record
 from engine.ledger import trade_of
 from engine.replay.broker import ReplayBroker
@@ -64,8 +65,9 @@ class Result:
         return {
             "engine": self.engine,
             "bars": self.bars,
-            "decisions": len(self.decisions),
-            "signals": sum(1 for one in self.decisions if one["side"]),
+            "decisions": sum(one["rule"] != DROPPED for one in self.decisions),
+            "signals": sum(bool(one["side"]) for one in self.decisions),
+            "dropped": sum(one["rule"] == DROPPED for one in self.decisions),
             "trades": len(closed),
             "won": len(won),
             "profit": round(sum(trade.profit for trade in closed), 2),

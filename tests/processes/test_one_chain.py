@@ -109,7 +109,8 @@ def run(directory: Path, engines: int, start_s: float | None = None) -> Outcome:
 
 def _told(log: Path, end_s: float) -> Counter[tuple[str, str]]:
     """Signals by symbol and the guard that stood against them, on bars that began before `end_s`."""
-    return Counter((row["symbol"], row["guard"]) for row in rows(log) if row["bar_start_ns"] < end_s * 10**9)
+    signals = (row for row in rows(log) if row["side"] and row["bar_start_ns"] < end_s * 10**9)
+    return Counter((row["symbol"], row["guard"]) for row in signals)
 
 
 def test_five_engines_ask_for_a_chain_at_the_price_of_one(short_dir: Path):

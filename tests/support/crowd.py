@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
+from engine.decisions import DROPPED
 from gateway_sim.control import send_command
 from tests.support.pair import Pair
 
@@ -88,4 +89,6 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def decided(path: Path) -> Decisions:
-    return {(row["symbol"], row["bar_start_ns"] // 10**9): row["values"] for row in rows(path)}
+    """What was decided on each bar; that a signal became no order is not about a bar."""
+    own = (row for row in rows(path) if row["rule"] != DROPPED)
+    return {(row["symbol"], row["bar_start_ns"] // 10**9): row["values"] for row in own}

@@ -67,6 +67,17 @@ def test_entry_waits_while_the_recorded_ask_is_above_its_limit():
     assert result.trades == []
 
 
+def test_a_signal_that_becomes_no_order_is_counted_apart():
+    """A chain without quotes cannot be traded: one decision on each of thirteen bars, and one that drops the signal."""
+    nothing: Any = None
+    result = play([chain_at(3.9, bid=nothing, ask=nothing)])
+
+    summary = result.summary()
+    assert (summary["decisions"], summary["signals"], summary["dropped"], summary["trades"]) == (13, 1, 1, 0)
+    (dropped,) = (one for one in result.decisions if one["rule"] == "dropped")
+    assert dropped["bar_start_ns"] == OPEN_NS + 3 * MINUTE_NS and dropped["reason"]
+
+
 @pytest.mark.parametrize(
     ("bid", "how", "sold_at"), [(1.5, "stop_loss", 1.5), (1.89, "stop_loss", 1.89), (2.7, "take_profit", 2.52)]
 )
