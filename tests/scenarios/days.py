@@ -32,8 +32,10 @@ TOPICS = ("bars/SPY/1min/", "bars/QQQ/1min/")
 QUOTE = "quote/SPY/"
 START = "2026-06-15 09:00"
 HOUR_S = 3_600.0
-#: Name and longest duration of what may befall the Gateway at any time.
-FAULTS = (
+#: Name and longest duration.
+Kinds = tuple[tuple[str, float], ...]
+#: What may befall the Gateway at any time.
+FAULTS: Kinds = (
     ("farm_flap", 20.0), ("upstream_lost", 120.0), ("data_lost", 120.0), ("hmds_down", 90.0), ("keepup_dead", 0.0),
     ("freeze_feed", 60.0), ("socket_cut", 0.0), ("half_open", 0.0), ("restart", 90.0), ("mute", 30.0),
     ("storm_1100", 0.0), ("hmds_silent", 60.0), ("api_hang_requests", 30.0), ("secdef_down", 60.0),
@@ -61,9 +63,12 @@ class Day:
 class Days:
     """One proxy over several days."""
 
-    def __init__(self, world: World, seed: int, topics: tuple[str, ...], tell: Callable[[Day], None]) -> None:
+    def __init__(
+        self, world: World, seed: int, topics: tuple[str, ...], kinds: Kinds, tell: Callable[[Day], None]
+    ) -> None:
         self.world = world
         self.topics = topics
+        self.kinds = kinds
         self.dice = random.Random(seed)
         self.proxy = VirtualProxy(world, quiet=True)
         self.days: list[Day] = []
@@ -108,7 +113,7 @@ class Days:
         if (here.weekday(), here.hour) >= (4, 23) and self.faults[f"weekend {here:%V}"] == 0:
             self.faults[f"weekend {here:%V}"] += 1
             return WEEKEND
-        return NIGHT if here.hour < 9 or here.hour == 23 else self.dice.choice(FAULTS)
+        return NIGHT if here.hour < 9 or here.hour == 23 else self.dice.choice(self.kinds)
 
     async def suffer(self) -> None:
         """One fault, one question in the middle of it, and time to heal before the next."""
@@ -148,14 +153,15 @@ class Days:
 
 
 def run_days(
-    seed: int, until: str, *, topics: tuple[str, ...] = TOPICS, tell: Callable[[Day], None] = lambda day: None
-) -> tuple[History, Days]:
+    seed: int, until: str, *, topics: tuple[str, ...] = TOPICS, kinds: Kinds = FAULTS,
+    tell: Callable[[Day], None] = lambda day: None,
+) -> tuple[History, Days]:  # fmt: skip
     """From Monday morning to `until` ("2026-06-16 11:00", New York)."""
     logging.getLogger("ib_async").setLevel(logging.CRITICAL)
     kept: list[Days] = []
 
     async def conversation(world: World) -> None:
-        days = Days(world, seed, topics, tell)
+        days = Days(world, seed, topics, kinds, tell)
         kept.append(days)
         await days.live(datetime.fromisoformat(until).replace(tzinfo=NEW_YORK))
         days.proxy.stop()

@@ -40,6 +40,9 @@ HEALS_S = {
     "api_hang_requests": PROBED_S,
 }  # fmt: skip
 
+#: A quote that is asked for again is answered with a picture of its last values; only ticks that go on show a line.
+PICTURE_S = 15.0
+
 Span = tuple[float, float]
 
 
@@ -103,6 +106,19 @@ def _is_of_now(one: fx.Publish, market_s: float) -> bool:
     bar: Bar = one.body
     is_live = bar.source == "live" and not bar.complete
     return is_live and market_s - bar.start_ns / 1e9 <= MINUTE_S + QUIET_S["bars"]
+
+
+def revivals(topic: str, signs: Sequence[float]) -> list[float]:
+    """The signs that end a stall: of a bar any, of a quote those of ticks that have gone on for a while."""
+    if not topic.startswith("quote/"):
+        return list(signs)
+    lively, began_s = [], 0.0
+    for before, at in zip([float("-inf"), *signs], signs, strict=False):
+        if at - before > QUIET_S["quote"]:
+            began_s = at
+        if at - began_s > PICTURE_S:
+            lively.append(at)
+    return lively
 
 
 def silences(

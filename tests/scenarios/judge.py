@@ -1,22 +1,27 @@
 """What days of faults must look like from outside. Pure: it judges a history, whoever made it.
 
 Streams: freshness.py, and no bar twice, out of order or missing without a mark. Requests: one answer, in time, and no
-error without a verdict. Alarms: one for each transition. The Gateway: no pacing violation.
+error without a verdict. Alarms: one for each transition, one for each stall. The Gateway: no pacing violation.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gateway_proxy.core import effects as fx
-from tests.scenarios.freshness import Blow, Silence, Span, signs_of_life, silences
+from tests.scenarios.freshness import Blow, Silence, Span, revivals, signs_of_life, silences
 
 _SECOND = 1_000_000_000
 MINUTE_NS = 60 * _SECOND
 #: A reply leaves with the first timer after the deadline.
 LATE_S = 0.1
+#: What is told of a stream that stalls. A refusal in other words is another reason, and so is another fault.
+STALLED = frozenset({"bar stream dead", "bar stream failed", "quote line dead"})
+#: IB pushes account values every three minutes; only after so long a silence there is something to tell.
+ACCOUNT_SILENT_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,8 @@ def unsound(history: History) -> list[str]:
     wrong += [str(one) for one in history.silences() if one.is_wrong]
     wrong += unanswered(history)
     wrong += alarms_told_twice([log for _, log in history.logs if log.event == "gateway state"])
+    wrong += stalls_told_again(history)
+    wrong += accounts_called_silent(history)
     wrong += [f"a short outage was escalated at {at:.0f} s" for at, one in history.published if _is_escalation(one)]
     for topic in history.topics:
         if topic.startswith("bars/"):
@@ -98,6 +105,31 @@ def alarms_told_twice(logs: list[fx.Log]) -> list[str]:
         elif log.level == "warning":
             told.add(alarm)
     return wrong
+
+
+def stalls_told_again(history: History) -> Iterator[str]:
+    """One warning for each reason, however often a stream is asked for again before it lives or another fault comes."""
+    for topic in history.topics:
+        signs = signs_of_life(topic, history.published, history.start_ns)
+        news = sorted([*revivals(topic, signs), *(blow.began_s for blow in history.blows)])
+        told: set[tuple[int, str, str]] = set()
+        for at, log in history.logs:
+            if log.level != "warning" or log.event not in STALLED or log.fields["topic"] != topic:
+                continue
+            warning = (bisect_right(news, at), log.event, log.fields.get("error", ""))
+            if warning in told:
+                yield f"{topic}: stall told again at {at:.1f} s: {log.event} {log.fields.get('error', '')}".rstrip()
+            told.add(warning)
+
+
+def accounts_called_silent(history: History) -> Iterator[str]:
+    """Nobody is warned of an account that spoke lately."""
+    heard = [at for at, one in history.published if one.topic == "account/"]
+    for at, log in history.logs:
+        if log.level == "warning" and log.event == "account values asked for again":
+            before = bisect_right(heard, at)
+            if before and at - heard[before - 1] < ACCOUNT_SILENT_S:
+                yield f"an account that spoke {at - heard[before - 1]:.0f} s ago was called silent at {at:.0f} s"
 
 
 def _is_escalation(publish: fx.Publish) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.scenarios.days import QUOTE, TOPICS, run_days
-from tests.scenarios.judge import unsound
+from tests.scenarios.judge import STALLED, unsound
 
 
 def test_a_trading_day_with_faults_heals_every_time():
@@ -19,6 +19,18 @@ def test_a_trading_day_with_faults_heals_every_time():
     assert len(history.blows) >= 4
     assert len(history.openings()) == len(TOPICS)
     assert any(one.blow is not None for one in history.silences()), "no fault was felt: nothing was judged"
+
+
+def test_a_feed_that_stays_frozen_is_told_once():
+    """Minutes in which every try is in vain: one warning for each stream."""
+    frozen = (("freeze_feed", 1_200.0),)
+    history, days = run_days(seed=1, until="2026-06-15 09:31", topics=(*TOPICS, QUOTE), kinds=frozen)
+
+    assert [*days.wrong, *unsound(history)] == []
+    [blow] = history.blows
+    assert blow.ended_s - blow.began_s > 240.0
+    stalled = {log.fields["topic"] for _, log in history.logs if log.level == "warning" and log.event in STALLED}
+    assert stalled == {*TOPICS, QUOTE}
 
 
 @pytest.mark.slow

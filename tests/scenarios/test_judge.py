@@ -237,6 +237,64 @@ def test_every_fault_that_is_played_has_a_bound_or_may_not_be_felt():
 # ------------------------------------------------------------ alarms
 
 
+def dead(at: float, topic: str = TOPIC, level: str = "warning") -> tuple[float, Log]:
+    event = "bar stream dead" if topic == TOPIC else "quote line dead"
+    return at, Log(level, event, {"topic": topic, "silent_s": 30.0, "tried": "stream"})
+
+
+def refused(at: float, error: str = "disconnected") -> tuple[float, Log]:
+    return at, Log("warning", "bar stream failed", {"topic": TOPIC, "error": error, "code": "gateway_unavailable"})
+
+
+def stalled(*logs: tuple[float, Log]) -> list[str]:
+    """What is wrong beside the silence itself, which lasts from 2,400 s to 2,600 s."""
+    told = replace(silent(2_400.0, 2_600.0), logs=logs)
+    return [wrong for wrong in unsound(told) if "silent for" not in wrong]
+
+
+def test_a_stall_may_be_told_once_for_each_reason():
+    """Dead, refused, refused in other words: three facts. The next try is information."""
+    assert stalled(dead(2_430.0), refused(2_431.0), refused(2_440.0, "no data farm"), dead(2_500.0, level="info")) == []
+
+
+def test_a_stall_that_is_told_at_every_retry_is_found():
+    """One transition, three warnings: the second and the third are one too many."""
+    assert len(stalled(dead(2_430.0), dead(2_460.0), dead(2_520.0))) == 2
+
+
+def test_a_refusal_in_the_same_words_is_found():
+    """However far apart the tries are."""
+    assert len(stalled(refused(2_430.0), dead(2_460.0), refused(2_590.0))) == 1
+
+
+def test_a_stream_that_lived_in_between_may_be_told_again():
+    """Another stall, and another fault, are news."""
+    assert stalled(dead(2_430.0), dead(2_640.0)) == []
+    assert unsound(replace(SOUND, blows=(CUT,), logs=(refused(2_399.0), refused(2_401.0)))) == []
+
+
+def test_the_picture_of_a_dead_quote_is_no_life():
+    """Each time the line is asked for again it is answered once; that ends no stall. Ticks that go on do."""
+
+    def ticks(*at_s: float) -> list[tuple[float, Publish]]:
+        return [(at, Publish(QUOTE, "quote", Quote("SPY", time_ns=START_NS + int(at * NS)))) for at in at_s]
+
+    night = replace(SOUND, topics=(QUOTE,), sessions=(), logs=(dead(2_460.0, QUOTE), dead(2_580.0, QUOTE)))
+    mended = [float(at) for at in range(2_461, 2_500)]
+
+    assert len(unsound(replace(night, published=ticks(2_461.0, 2_461.1)))) == 1
+    assert unsound(replace(night, published=ticks(*mended))) == []
+
+
+def test_an_account_that_spoke_lately_is_not_called_silent():
+    """Values came three minutes ago; after more than ten minutes it is another matter."""
+    warning = Log("warning", "account values asked for again", {"age_s": 600.0})
+    spoke = [*SOUND.published, (91_900.0, Publish("account/", "account", None))]
+
+    assert len(unsound(replace(SOUND, published=spoke, logs=((92_080.0, warning),)))) == 1
+    assert unsound(replace(SOUND, published=spoke, logs=((92_501.0, warning),))) == []
+
+
 def state(before: str, after: str, reason: str = "the socket closed") -> Log:
     level = "info" if after == "ready" else "warning"
     return Log(level, "gateway state", {"from": before, "to": after, "reason": reason})
