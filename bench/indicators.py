@@ -4,7 +4,7 @@ Results are checked equal before or after timing. Rounds of all variants are int
 medians taken, of processor time: whoever else uses the machine takes no part. `ratio` is the peer's time divided by
 ours: above 1 is faster than the peer. `x_memory`, `x_chain` and `x_dispatch` are our time divided by a floor measured
 in the same rounds: copying as many bytes; one multiply-add a bar, each waiting for the last; the same kernel called on
-no bars.
+no bars. `ratio_of_memory` is the ratio that such a copy would have.
 
 What is compared: TA-Lib's compiled functions without the wrapper that looks for pandas and polars (three times the cost
 of a short call). TA-Lib allocates its outputs; ours go into arrays made before and, as `fresh`, into new ones. Freed
@@ -231,6 +231,7 @@ def matrix(talib: TALib, symbols: int = 500) -> None:
         f"set, {symbols} symbols x {SESSION} bars",
         ratio=round(times["talib"] / times["ours"], 1),
         x_memory=round(times["ours"] / times["memory"], 2),
+        ratio_of_memory=round(times["talib"] / times["memory"], 1),
         ns_per_bar=round(times["ours"] / (SESSION * symbols) * 1e9, 2),
         peer="TA-Lib",
     )

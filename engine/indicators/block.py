@@ -1,7 +1,7 @@
 """RSI, two EMAs and session VWAP of many symbols at once: the scalp rules' set, over a matrix or bar by bar.
 
 Time-major, so that the processor's vectors run across symbols. Rows where every symbol is warm and present take one
-plain loop per indicator, short enough for the compiler to make vectors of; all other rows take the careful loop, which
+plain loop without a question in it, which the compiler makes vectors of; all other rows take the careful loop, which
 asks each symbol where it stands.
 """
 
@@ -15,6 +15,8 @@ from engine.indicators.fast import EMA_FAST, EMA_SLOW, NO_MOVE, RSI, SET_ROWS, V
 #: Rows of the state. SESSION's first entry is the session of the last bar; -1 before the first.
 COUNT, BEFORE, MOVED, TOTAL, QUICK, CALM, TURNOVER, SHARES, SESSION = range(9)
 STATE_ROWS = 9
+#: Between these the divisors of RSI and VWAP multiply without overflow or loss of digits.
+SMALL, LARGE = 1e-100, 1e150
 
 
 def start(symbols: int) -> FloatArray:
@@ -44,22 +46,16 @@ def strategy_block(
     warm = max(rsi_period + 1, fast, slow)
     count, before, moved, total = state[COUNT], state[BEFORE], state[MOVED], state[TOTAL]
     quick, calm, turnover, shares = state[QUICK], state[CALM], state[TURNOVER], state[SHARES]
-    ready = False
     for t in range(close.shape[0]):
+        if _all_warm(active, count, warm):
+            _warm_rows(t, high, low, close, volume, session, state, keep, floor, a_fast, a_slow, out)
+            return
         h, lo, c, v = high[t], low[t], close[t], volume[t]
         rsi, ema_fast, ema_slow, vwap = out[RSI, t], out[EMA_FAST, t], out[EMA_SLOW, t], out[VWAP, t]
         if symbols and session[t] != state[SESSION, 0]:
             state[SESSION, :] = session[t]
             turnover[:] = 0.0
             shares[:] = 0.0
-        ready = ready or _all_warm(active, count, warm)
-        if ready:
-            _rsi_row(c, keep, floor, before, moved, total, rsi)
-            _ema_row(c, a_fast, quick, ema_fast)
-            _ema_row(c, a_slow, calm, ema_slow)
-            _vwap_row(h, lo, c, v, turnover, shares, vwap)
-            count += 1.0
-            continue
         for s in range(symbols):
             if not active[s]:
                 rsi[s], ema_fast[s], ema_slow[s], vwap[s] = np.nan, np.nan, np.nan, np.nan
@@ -94,39 +90,56 @@ def _all_warm(active: BoolArray, count: FloatArray, warm: int) -> bool:
 
 
 @step
-def _rsi_row(
-    close: FloatArray, keep: float, floor: float, before: FloatArray, moved: FloatArray, total: FloatArray,
-    out: FloatArray,
+def _warm_rows(
+    first: int, high: FloatArray, low: FloatArray, close: FloatArray, volume: FloatArray, session: IntArray,
+    state: FloatArray, keep: float, floor: float, a_fast: float, a_slow: float, out: FloatArray,
 ) -> None:  # fmt: skip
-    for s in range(close.size):
-        change = close[s] - before[s]
-        m = keep * moved[s] + change
-        a = keep * total[s] + abs(change)
-        before[s] = close[s]
-        moved[s] = m
-        total[s] = a
-        out[s] = 0.0 if a < floor else 50.0 + 50.0 * (m / a)
+    """Rows from `first` on, all symbols warm and present. Arrays are indexed whole: a view of a row would be counted as
+    a reference with atomic instructions, which wait for every store on its way to memory, many times a row.
 
-
-@step
-def _ema_row(close: FloatArray, alpha: float, mean: FloatArray, out: FloatArray) -> None:
-    for s in range(close.size):
-        m = (1.0 - alpha) * mean[s] + alpha * close[s]
-        mean[s] = m
-        out[s] = m
-
-
-@step
-def _vwap_row(
-    high: FloatArray, low: FloatArray, close: FloatArray, volume: FloatArray, turnover: FloatArray, shares: FloatArray,
-    out: FloatArray,
-) -> None:  # fmt: skip
-    for s in range(close.size):
-        money = turnover[s] + (high[s] + low[s] + close[s]) * volume[s]
-        stock = shares[s] + volume[s]
-        turnover[s] = money
-        shares[s] = stock
-        out[s] = money / (3.0 * stock)
+    RSI and VWAP share one division: with a, s their divisors, m / a = m r s and p / s = p r a where r = 1 / (a s).
+    Where that could overflow, or a divisor is zero or NaN, the row is divided again, one by one.
+    """
+    bars, symbols = close.shape
+    b_fast, b_slow = 1.0 - a_fast, 1.0 - a_slow
+    for t in range(first, bars):
+        if symbols and session[t] != state[SESSION, 0]:
+            for s in range(symbols):
+                state[SESSION, s] = session[t]
+                state[TURNOVER, s] = 0.0
+                state[SHARES, s] = 0.0
+        odd = 0
+        for s in range(symbols):
+            c = close[t, s]
+            change = c - state[BEFORE, s]
+            moved = keep * state[MOVED, s] + change
+            total = keep * state[TOTAL, s] + abs(change)
+            state[BEFORE, s] = c
+            state[MOVED, s] = moved
+            state[TOTAL, s] = total
+            quick = b_fast * state[QUICK, s] + a_fast * c
+            state[QUICK, s] = quick
+            out[EMA_FAST, t, s] = quick
+            calm = b_slow * state[CALM, s] + a_slow * c
+            state[CALM, s] = calm
+            out[EMA_SLOW, t, s] = calm
+            turnover = state[TURNOVER, s] + (high[t, s] + low[t, s] + c) * volume[t, s]
+            shares = state[SHARES, s] + volume[t, s]
+            state[TURNOVER, s] = turnover
+            state[SHARES, s] = shares
+            thrice = 3.0 * shares
+            both = total * thrice
+            odd += not ((total >= floor) & (thrice > SMALL) & (both < LARGE))
+            r = 1.0 / both
+            out[RSI, t, s] = 50.0 + 50.0 * (moved * r * thrice)
+            out[VWAP, t, s] = turnover * r * total
+        if odd:
+            for s in range(symbols):
+                total = state[TOTAL, s]
+                out[RSI, t, s] = 0.0 if total < floor else 50.0 + 50.0 * (state[MOVED, s] / total)
+                out[VWAP, t, s] = state[TURNOVER, s] / (3.0 * state[SHARES, s])
+    for s in range(symbols):
+        state[COUNT, s] += bars - first
 
 
 def empty_out(bars: int, symbols: int) -> FloatArray:

@@ -267,6 +267,34 @@ def test_strategy_block_agrees_over_a_matrix_and_bar_by_bar():
         assert_agree(out[fast.VWAP, :, symbol], vwap)
 
 
+def test_symbol_out_of_the_ordinary_changes_nothing_for_itself_or_its_neighbours():
+    """RSI and VWAP share a division: no trades, no moves, NaN or huge numbers in one of them stay out of the other."""
+    bars = market(90, seed=6, symbols=12)
+    assert bars.high is not None and bars.low is not None and bars.volume is not None and bars.session is not None
+    bars.volume[:, 1] = 0.0
+    bars.close[:, 3] = 50.0
+    bars.volume[60:, 4] = np.nan
+    bars.close[60:, 6] = np.nan
+    bars.volume[60:, 7] = np.inf
+    bars.volume[:, 8] *= 1e200
+    bars.volume[:, 9] *= 1e-200
+    bars.close[60:, 10] = np.inf
+    bars.high[60:, 11] = np.nan
+    out = block.empty_out(90, 12)
+
+    block.strategy_block(
+        bars.high, bars.low, bars.close, bars.volume, bars.session, np.ones(12, np.bool_), block.start(12), 14, 9, 21,
+        out,
+    )  # fmt: skip
+
+    for symbol in range(12):
+        alone = one(bars, symbol)
+        assert alone.high is not None and alone.low is not None and alone.volume is not None
+        vwap = ind.vwap(alone.high, alone.low, alone.close, alone.volume, bars.session)
+        assert_agree(out[fast.RSI, :, symbol], ind.RSI(14).batch(alone)["rsi"])
+        assert_agree(out[fast.VWAP, :, symbol], vwap)
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_talib_gives_the_same_numbers(seed):
     """The library traders compare with; left out, visibly, where it is not installed."""
