@@ -70,6 +70,7 @@ class BarStream:
     retry_s: float = RETRY_FIRST_S
     release_at: float | None = None
     failure: ProxyError | None = None
+    told: str = ""  # the failure that was warned of since live data came last
     opened: int = 0
     deaths: int = 0
     in_doubt: bool = False

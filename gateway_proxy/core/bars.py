@@ -202,7 +202,7 @@ class BarService:
 
     def lives(self, stream: BarStream) -> None:
         """Live data came."""
-        stream.deaths = 0
+        stream.deaths, stream.told = 0, ""
         self._recovery.fresh(KIND, stream.topic)
         stream.retry_s = RETRY_FIRST_S
 
@@ -223,7 +223,7 @@ class BarService:
         self._effects.append(fx.Publish(stream.topic, "verdict", finding.body()))
 
     def _fail(self, stream: BarStream, failure: ProxyError, now: float) -> None:
-        is_known = stream.failure is not None and str(stream.failure) == str(failure)
+        is_known, stream.told = stream.told == str(failure), str(failure)
         stream.state, stream.failure = StreamState.FAILED, failure
         stream.retry_at, stream.retry_s = now + stream.retry_s, min(2 * stream.retry_s, _RETRY_MAX_S)
         facts = {"topic": stream.topic, "error": str(failure), "code": failure.code}

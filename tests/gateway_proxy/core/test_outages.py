@@ -181,6 +181,24 @@ def test_a_refused_stream_is_told_once_for_each_reason(world):
     assert levels(world, "bar stream failed").count("warning") == 2
 
 
+def test_a_stream_that_ib_ends_again_and_again_is_told_once(world):
+    """Each time it is asked for, its past comes and no life does: still the one stall."""
+    world.subscribe(TOPIC)
+    world.flow(60.0)
+    for _ in range(5):
+        (req_id,) = world.gateway.live
+        world.error(req_id, 10182, "Failed to request live updates (disconnected).")
+        world.advance(20.0)
+    during = levels(world, "bar stream failed")
+
+    world.flow(60.0)
+    (req_id,) = world.gateway.live
+    world.error(req_id, 10182, "Failed to request live updates (disconnected).")
+
+    assert during == ["warning"] + ["info"] * 4
+    assert levels(world, "bar stream failed")[5:] == ["warning"]
+
+
 def test_a_silent_symbol_among_living_ones_costs_the_others_nothing(world):
     """SPY flows, QQQ is halted: QQQ is asked for now and then, SPY never, and the session stays."""
     world.subscribe(TOPIC)
