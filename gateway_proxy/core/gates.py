@@ -19,7 +19,7 @@ class Window:
     A token bucket of 60 per 600 s would let 119 through in one window, a fixed window 120; only the log is exact.
     """
 
-    __slots__ = ("_logs", "_order", "_used", "keyed", "rule", "span_s")
+    __slots__ = ("_logs", "_order", "_read", "_taken", "_used", "keyed", "rule", "span_s")
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
@@ -28,6 +28,8 @@ class Window:
         self._logs: dict[Hashable, deque[tuple[float, int]]] = {}
         self._used: dict[Hashable, int] = {}
         self._order: deque[tuple[float, Hashable]] = deque()
+        #: Units ever taken, and how many of them the other side has shown to have read.
+        self._taken = self._read = 0
 
     def goes_at(self, key: Hashable, amount: int, ceiling: float, now: float) -> float:
         """Earliest time at which `amount` more fits: `now` if it does already, inf if it never can."""
@@ -68,14 +70,26 @@ class Window:
         log.append((now, amount))
         self._order.append((now, key))
         self._used[key] = self._used.get(key, 0) + amount
+        self._taken += amount
 
-    def postpone(self, since: float, now: float) -> None:
-        """Whatever was taken after `since` counts from `now` on; only for a gate with one counter."""
-        log = self._logs.get("", deque())
+    def read(self) -> None:
+        """The other side shows that it reads: what was taken so far counts from when it was taken."""
+        self._read = self._taken
+
+    def read_late(self, now: float) -> None:
+        """It stood still until now: all that it had not read counts from now on, also what had been too old to count.
+
+        Only for a gate with one counter.
+        """
+        unread, log = self._taken - self._read, self._logs.get("", deque())
         for at in range(len(log) - 1, -1, -1):
-            if log[at][0] <= since:
-                return
+            if unread <= 0:
+                break
+            unread -= log[at][1]
             log[at], self._order[at] = (now, log[at][1]), (now, "")
+        if unread > 0:
+            self.take("", unread, now)
+        self.read()
 
     def used(self, key: Hashable, now: float) -> int:
         self._forget(now)

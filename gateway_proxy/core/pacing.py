@@ -59,6 +59,9 @@ class Pacing:
         self.settings = settings
         self._closed = Closed(Rule("closed", ALL, every_lane(1), 0, "1.9"))
         self.gates: dict[str, Gate] = {rule.name: self._gate(rule) for rule in rule_table(settings)}
+        messages = self.gates["message_rate"]
+        assert isinstance(messages, Window)
+        self._messages = messages
         self._common: dict[RequestClass, tuple[Gate, ...]] = {}
         self._keyed: dict[RequestClass, tuple[Gate, ...]] = {}
         for request_class in RequestClass:
@@ -209,12 +212,15 @@ class Pacing:
         for gate in self.gates.values():
             if isinstance(gate, AdaptiveSlots):
                 gate.forget_open()
+        # What the old one never read is gone with it.
+        self._messages.read()
 
-    def read_late(self, since: float, now: float) -> None:
-        """The Gateway was silent between the two: it may have read only now what was written meanwhile."""
-        gate = self.gates["message_rate"]
-        assert isinstance(gate, Window)
-        gate.postpone(since, now)
+    def heard(self, now: float, *, late: bool) -> None:
+        """The Gateway's word. `late`: it was silent, and may have read only now what was written meanwhile."""
+        if late:
+            self._messages.read_late(now)
+        else:
+            self._messages.read()
 
     def holds(self, job_id: int) -> bool:
         return job_id in self._held

@@ -84,7 +84,8 @@ class ProxyCore(Parts):
         handler = self._handlers.get(type(event))
         if not isinstance(event, ev.SessionFailed | ev.SessionClosed):
             self.health.heard(now)
-            self.scheduler.heard(now)
+            if not isinstance(event, ev.SessionOpened):
+                self.scheduler.heard(now)
         if handler is not None:
             handler(event, now)
         elif isinstance(event, ORDER_EVENTS):

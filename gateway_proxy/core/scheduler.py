@@ -284,7 +284,7 @@ class Scheduler:
 
     def reset_session(self, now: float) -> None:
         """A new connection: slots and lines are free, sliding logs and working orders stay, the queue stays."""
-        now = self._advance(now)
+        now = self._heard_at = self._advance(now)
         self._pacing.reset_session()
         for where in list(self._room.parked):
             self._room.unpark(where, now)
@@ -292,8 +292,7 @@ class Scheduler:
 
     def heard(self, now: float) -> None:
         """A sign of life. After a silence, messages written in it may arrive together only now (it stood still)."""
-        if now - self._heard_at > self.settings.second_margin_s:
-            self._pacing.read_late(self._heard_at, now)
+        self._pacing.heard(now, late=now - self._heard_at > self.settings.second_margin_s)
         self._heard_at = now
 
     def remembered(self, now: float) -> dict[str, list[tuple[float, str, int]]]:

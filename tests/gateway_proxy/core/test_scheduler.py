@@ -322,3 +322,42 @@ def test_messages_written_while_the_gateway_was_silent_count_from_its_next_word_
     rig.now = 2.36
 
     assert (first, second, early, len(rig.step())) == (10, 40, 0, 40)
+
+
+def test_a_long_silence_makes_nothing_too_old_to_count() -> None:
+    """Thirty messages in three seconds at a Gateway that stood still are read in one moment; twenty more fit in it."""
+    rig = Rig(NARROW)
+    rig.scheduler.heard(0.0)
+    for second in range(3):
+        rig.now = 0.5 + second
+        for _ in range(10):
+            rig.push(C.MODIFY, Lane.PROTECTIVE)
+        assert len(rig.step()) == 10
+
+    rig.now = 5.0
+    rig.scheduler.heard(rig.now)
+    for _ in range(80):
+        rig.push(C.MODIFY, Lane.PROTECTIVE)
+    first = len(rig.step())
+    rig.scheduler.heard(5.01)
+    rig.now = 6.2
+
+    assert (first, len(rig.step())) == (20, 50)
+
+
+def test_messages_that_went_down_with_their_session_are_not_waited_for() -> None:
+    """The next session has a budget of its own, and its first requests are what everybody waits for."""
+    rig = Rig(NARROW)
+    rig.scheduler.heard(0.0)
+    for _ in range(40):
+        rig.push(C.MODIFY, Lane.PROTECTIVE)
+    rig.step()
+
+    rig.now = 8.0
+    rig.scheduler.reset_session(rig.now)
+    rig.now = 8.05
+    rig.scheduler.heard(rig.now)
+    for _ in range(50):
+        rig.push(C.MODIFY, Lane.PROTECTIVE)
+
+    assert len(rig.step()) == 50
