@@ -238,20 +238,30 @@ def _opened(path: Path) -> sqlite3.Connection:
         path.chmod(0o600)
     except OSError as error:
         raise JournalUnavailable(f"journal {path}: {error.strerror}") from error
+    connection = None
     try:
         connection = sqlite3.connect(path, isolation_level=None, timeout=2.0)
-        _pragma(connection, path, "journal_mode", "WAL", "wal")
-        _pragma(connection, path, "synchronous", "FULL", 2)
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, SCHEMA_VERSION):
-            raise JournalUnavailable(f"journal {path} has schema {version}; this version reads {SCHEMA_VERSION}")
-        connection.execute(_SCHEMA)
-        connection.execute(_NO_INDEX)
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        _reserve_log(connection, path)
-    except sqlite3.Error as error:
-        raise JournalUnavailable(f"journal {path}: {error}") from error
+        _prepare(connection, path)
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise JournalUnavailable(f"journal {path}: {error}") from error
+        raise
     return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Durability, schema and log as we need them, or an error that says what is different."""
+    _pragma(connection, path, "journal_mode", "WAL", "wal")
+    _pragma(connection, path, "synchronous", "FULL", 2)
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version not in (0, SCHEMA_VERSION):
+        raise JournalUnavailable(f"journal {path} has schema {version}; this version reads {SCHEMA_VERSION}")
+    connection.execute(_SCHEMA)
+    connection.execute(_NO_INDEX)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    _reserve_log(connection, path)
 
 
 def _reserve_log(connection: sqlite3.Connection, path: Path) -> None:
