@@ -240,6 +240,8 @@ async def test_bytes_one_by_one_are_the_same_messages(gateway: RawGateway):
         await asyncio.sleep(0)
 
     await gateway.until(ev.CurrentTime, count=2)
+    told = [event.epoch_s for event in gateway.events if isinstance(event, ev.CurrentTime)]
+    assert told == [1781535620, 1781535621]
 
 
 async def test_cut_in_the_middle_of_a_frame_is_one_closed_session(gateway: RawGateway):
