@@ -18,14 +18,12 @@ import orjson
 from engine.effects import Answer, Failure, Question, Reply
 from gateway_proxy import ConfigError
 
-T = TypeVar("T")
-_REPLIES: Final[dict[str, type[Any]]] = {"Answer": Answer, "Failure": Failure}
-
-
 #: The rule of the second decision about a bar: its signal became no order after all.
 DROPPED: Final = "dropped"
 #: What tells decisions of one engine apart: symbol, start of the bar, and whether it drops an earlier one.
 Key = tuple[str, int, bool]
+T = TypeVar("T")
+_REPLIES: Final[dict[str, type[Any]]] = {"Answer": Answer, "Failure": Failure}
 
 
 def key_of(decision: Mapping[str, Any]) -> Key:
@@ -90,28 +88,35 @@ class Logged:
 def read_log(path: Path, engine: str) -> Logged:
     """Raises ConfigError, with file and line, for a log that cannot be read; a log without answers has none."""
     answers = answers_beside(path)
+    decisions = read_lines(path, "a decision log", _decision)
+    replies = read_lines(answers, "a decision log", _answer) if answers.exists() else ()
     return Logged(
-        list(_lines(path, lambda line: line if key_of(line) and line["engine"] == engine else None)),
-        list(_lines(answers, lambda line: _answer(line) if line["engine"] == engine else None))
-        if answers.exists()
-        else [],
+        [decision for name, decision in decisions if name == engine],
+        [(after, reply) for name, after, reply in replies if name == engine],
     )
 
 
-def _answer(line: dict[str, Any]) -> tuple[Key | None, Reply]:
+def _decision(line: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Whose it is, and the line as it is; KeyError if it lacks what a decision is known by."""
+    key_of(line)
+    return line["engine"], line
+
+
+def _answer(line: dict[str, Any]) -> tuple[str, Key | None, Reply]:
     after = line["after"]
-    return None if after is None else (str(after[0]), int(after[1]), bool(after[2])), reply_of(line)
+    key = None if after is None else (str(after[0]), int(after[1]), bool(after[2]))
+    return line["engine"], key, reply_of(line)
 
 
-def _lines(path: Path, read: Callable[[dict[str, Any]], T | None]) -> Iterator[T]:
+def read_lines(path: Path, what: str, read: Callable[[dict[str, Any]], T]) -> Iterator[T]:
+    """What `read` makes of each line of JSON. Raises ConfigError, with file and line, for what is no line of `what`."""
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 try:
                     found = read(orjson.loads(line))
-                except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-                    raise ConfigError(f"{path}:{number}: no line of a decision log: {error}") from error
-                if found is not None:
-                    yield found
+                except (KeyError, TypeError, ValueError) as error:
+                    raise ConfigError(f"{path}:{number}: no line of {what}: {error}") from error
+                yield found
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error

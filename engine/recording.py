@@ -6,7 +6,6 @@ proves itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,9 +13,9 @@ from typing import Any, BinaryIO
 import orjson
 
 from engine.core import EngineCore
-from engine.decisions import reply_line, reply_of
+from engine.decisions import read_lines, reply_line, reply_of
 from engine.effects import Record, Reply
-from gateway_proxy import ConfigError, Gap, Message, Restarted
+from gateway_proxy import Gap, Message, Restarted
 
 _FIELDS = ("topic", "kind", "seq", "epoch", "sent_ns", "body")
 _HEARD: dict[str, type[Any]] = {"Message": Message, "Gap": Gap, "Restarted": Restarted}
@@ -76,7 +75,7 @@ def repeat(path: str | Path, core: EngineCore) -> Comparison:
     """
     recorded: list[dict[str, Any]] = []
     repeated: list[dict[str, Any]] = []
-    for line in _lines(Path(path)):
+    for line in read_lines(Path(path), "a recording", dict):
         if "decision" in line:
             recorded.append(line["decision"])
             continue
@@ -94,15 +93,3 @@ def repeat(path: str | Path, core: EngineCore) -> Comparison:
     pairs = enumerate(zip(recorded, repeated, strict=False), 1)
     different = next((number for number, (before, after) in pairs if before != after), 0)
     return Comparison(len(recorded), len(repeated), different)
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    yield orjson.loads(line)
-                except orjson.JSONDecodeError as error:
-                    raise ConfigError(f"{path}:{number}: no line of a recording: {error}") from error
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error

@@ -12,6 +12,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -238,16 +239,13 @@ def _opened(path: Path) -> sqlite3.Connection:
         path.chmod(0o600)
     except OSError as error:
         raise JournalUnavailable(f"journal {path}: {error.strerror}") from error
-    connection = None
-    try:
-        connection = sqlite3.connect(path, isolation_level=None, timeout=2.0)
-        _prepare(connection, path)
-    except BaseException as error:
-        if connection is not None:
-            connection.close()
-        if isinstance(error, sqlite3.Error):
+    with ExitStack() as unless_refused:
+        try:
+            connection = unless_refused.enter_context(closing(sqlite3.connect(path, isolation_level=None, timeout=2.0)))
+            _prepare(connection, path)
+        except sqlite3.Error as error:
             raise JournalUnavailable(f"journal {path}: {error}") from error
-        raise
+        unless_refused.pop_all()
     return connection
 
 

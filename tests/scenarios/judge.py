@@ -10,7 +10,6 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from gateway_proxy.core import effects as fx
 from tests.scenarios.freshness import Blow, Silence, Span, revivals, signs_of_life, silences
@@ -19,6 +18,8 @@ _SECOND = 1_000_000_000
 MINUTE_NS = 60 * _SECOND
 #: A reply leaves with the first timer after the deadline.
 LATE_S = 0.1
+#: The ledger rounds its times to microseconds, so a blow may seem to follow what it caused in the same instant.
+LEDGER_S = 1e-6
 #: What is told of a stream that stalls. A refusal in other words is another reason, and so is another fault.
 STALLED = frozenset({"bar stream dead", "bar stream failed", "quote line dead"})
 #: IB pushes account values every three minutes; only after so long a silence there is something to tell.
@@ -106,10 +107,6 @@ def alarms_told_twice(logs: list[fx.Log]) -> list[str]:
         elif log.level == "warning":
             told.add(alarm)
     return wrong
-
-
-#: The ledger rounds its times to microseconds, so a blow may seem to follow what it caused in the same instant.
-LEDGER_S: Final = 1e-6
 
 
 def stalls_told_again(history: History) -> Iterator[str]:
